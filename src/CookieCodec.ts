@@ -5,9 +5,16 @@
  *
  * @since 0.1.0
  */
-import { Context } from "effect"
-import type { Effect, Redacted } from "effect"
-import type { TooLarge } from "./SessionError.ts"
+import { Context, Effect, Layer, Redacted } from "effect"
+import { Crypto } from "./Crypto.ts"
+import * as Attributes from "./internal/attributes.ts"
+import * as Base64Url from "./internal/base64url.ts"
+import * as CookieHeader from "./internal/cookieHeader.ts"
+import * as Deflate from "./internal/deflate.ts"
+import * as Layout from "./internal/layout.ts"
+import { SessionConfig } from "./SessionConfig.ts"
+import { TooLarge } from "./SessionError.ts"
+import { Flag } from "./SessionState.ts"
 import type { Header, Payload, Refusal } from "./SessionState.ts"
 
 /**
@@ -133,3 +140,282 @@ export class CookieCodec extends Context.Service<CookieCodec, {
   /** How many cookies a session with this header takes; more than nine are a `CookieSizeLimit`. */
   readonly chunks: (header: Header) => number
 }>()("effect-session/CookieCodec") {}
+
+/** As many cookies of one name as a request is searched for. */
+const maxCandidates = 16
+
+/** The parts of key material derived for AES-256-GCM. */
+const keySize = 32
+const ivSize = 12
+
+const macKeySize = 32
+
+/** A successor that is sealed: a random iv, the header's ciphertext, the tag. */
+const sealedSuccessorSize = ivSize + Layout.headerSize + Layout.tagSize
+
+const utf8 = new TextEncoder()
+
+// A byte order mark is no JSON, and the decoder would hide it.
+const text = new TextDecoder("utf-8", { ignoreBOM: true })
+
+const concat = (head: Uint8Array, tail: Uint8Array): Uint8Array => {
+  const bytes = new Uint8Array(head.length + tail.length)
+  bytes.set(head)
+  bytes.set(tail, head.length)
+  return bytes
+}
+
+/** HKDF's `info` for a purpose: its name, then the raw sid of the version whose header this is. */
+const infoFor = (purpose: string): (header: Uint8Array) => Uint8Array => {
+  const prefix = utf8.encode(`${purpose}:`)
+  return (header) => concat(prefix, Layout.sid(header))
+}
+
+const encryptionInfo = infoFor("encryption")
+const authenticationInfo = infoFor("authentication")
+const successorInfo = infoFor("successor")
+
+// HTTP headers are bytes, which JavaScript shows as characters up to 255; the reference hashes the bytes.
+const latin1 = (header: string): Uint8Array => Uint8Array.from(header, (character) => character.charCodeAt(0))
+
+const bindFlags = Flag.BindIp | Flag.BindScheme | Flag.BindUserAgent
+
+/** What of the sender the flags bind to. Where nothing of it is known, there is nothing to hash. */
+const boundTo = (flags: number, sender: Sender): Uint8Array | undefined => {
+  const values = [
+    (flags & Flag.BindIp) === 0 ? undefined : sender.ip,
+    (flags & Flag.BindScheme) === 0 ? undefined : sender.scheme,
+    (flags & Flag.BindUserAgent) === 0 ? undefined : sender.userAgent
+  ].filter((value) => value !== undefined && value !== "")
+  return values.length === 0 ? undefined : latin1(values.join("|"))
+}
+
+const bindMarker = utf8.encode("#")
+
+const notBase64Url = /[^\w-]+/g
+
+const present = (bytes: Uint8Array): Presented => ({ header: Layout.read(bytes), bytes: Redacted.make(bytes) })
+
+const make = Effect.gen(function*() {
+  const crypto = yield* Crypto
+  const settings = yield* SessionConfig
+  const { deflate, inflate } = yield* Deflate.make()
+
+  const keys = yield* Effect.forEach(settings.keys, (key) => {
+    const secret = Redacted.value(key)
+    const ikm = typeof secret === "string" ? crypto.sha256(utf8.encode(secret)) : Effect.succeed(secret)
+    return Effect.map(ikm, crypto.hkdf)
+  })
+
+  const name = settings.cookieName
+  const named = (name: string) => CookieHeader.named(name, settings.cookieNameExact)
+  const names = [name, ...Array.from({ length: Layout.maxCookies - 1 }, (_, i) => `${name}${i + 2}`)]
+  const session = named(name)
+  const furtherChunks = names.slice(1).map(named)
+  const room = Layout.room(name.length)
+  const attributesFor = Attributes.make(settings)
+
+  const derive = (key: number, info: Uint8Array, length: number): Effect.Effect<Uint8Array> => {
+    const expand = keys[key]
+    return expand === undefined ? Effect.die(new RangeError(`There is no session key ${key}`)) : expand(info, length)
+  }
+
+  /** What a MAC covers. The flags in the header decide what it is bound to, not the settings. */
+  const messageOf = (bytes: Uint8Array, flags: number, sender: Sender): Effect.Effect<Uint8Array> => {
+    const authenticated = Layout.authenticated(bytes)
+    const bound = (flags & bindFlags) === 0 ? undefined : boundTo(flags, sender)
+    return bound === undefined
+      ? Effect.succeed(authenticated)
+      : Effect.map(crypto.sha256(bound), (hash) => concat(concat(authenticated, bindMarker), hash))
+  }
+
+  /** Sets a header's MAC in place. */
+  const authenticate = (bytes: Uint8Array, key: number, sender: Sender): Effect.Effect<Presented> => {
+    const presented = present(bytes)
+    return Effect.flatMap(messageOf(bytes, presented.header.flags, sender), (message) =>
+      Effect.flatMap(derive(key, authenticationInfo(bytes), macKeySize), (macKey) =>
+        Effect.map(crypto.mac(macKey, message), (mac) => {
+          Layout.mac(bytes).set(mac)
+          return presented
+        })))
+  }
+
+  const compress = (plaintext: Uint8Array): Effect.Effect<Uint8Array> =>
+    settings.compressionThreshold === 0 || plaintext.length <= settings.compressionThreshold
+      ? Effect.succeed(plaintext)
+      : Effect.map(deflate(plaintext), (deflated) => deflated.length < plaintext.length ? deflated : plaintext)
+
+  const read = (plaintext: Uint8Array): Payload | Refusal => Layout.decodePayload(text.decode(plaintext))
+
+  const chunks = (header: Header): number =>
+    (header.flags & Flag.Storage) === 0 ? Layout.chunkCount(room, Layout.headerCharacters + header.dataSize) : 1
+
+  return CookieCodec.of({
+    find: (cookies) => session.all(cookies, maxCandidates),
+
+    decode: (value) => {
+      if (value.length < Layout.headerCharacters) return "InvalidHeader"
+      const bytes = Base64Url.decode(value.slice(0, Layout.headerCharacters))
+      return bytes?.length === Layout.headerSize ? present(bytes) : "UndecodableHeader"
+    },
+
+    verify: (presented, sender) => {
+      const bytes = Redacted.value(presented.bytes)
+      const info = authenticationInfo(bytes)
+      const mac = Layout.mac(bytes)
+      const firstFrom = (key: number, message: Uint8Array): Effect.Effect<number> =>
+        key === keys.length
+          ? Effect.succeed(-1)
+          : Effect.flatMap(derive(key, info, macKeySize), (macKey) =>
+            Effect.flatMap(
+              crypto.verifyMac(macKey, message, mac),
+              (matches) => matches ? Effect.succeed(key) : firstFrom(key + 1, message)
+            ))
+      return Effect.flatMap(
+        messageOf(bytes, presented.header.flags, sender),
+        (message) => firstFrom(0, message)
+      )
+    },
+
+    gather: ({ header }, value, cookies) => {
+      const count = Layout.chunkCount(room, Layout.headerCharacters + header.dataSize)
+      if (count > Layout.maxCookies) return "CookieSizeLimit"
+      // One cookie may hold anything between header and payload. A size of 0 takes the whole value, and is refused below.
+      let encoded = count === 1 ? value.slice(-header.dataSize) : value.slice(Layout.headerCharacters)
+      for (const chunk of furtherChunks.slice(0, count - 1)) {
+        const part = chunk.first(cookies)
+        if (part === undefined) return "MissingChunk"
+        encoded += part
+      }
+      return encoded.length === header.dataSize ? Base64Url.decode(encoded) ?? "UndecodablePayload" : "InvalidPayload"
+    },
+
+    open: (presented, key, ciphertext) => {
+      const bytes = Redacted.value(presented.bytes)
+      return Effect.flatMap(derive(key, encryptionInfo(bytes), keySize + ivSize), (secret) =>
+        Effect.flatMap(
+          crypto.decrypt(
+            secret.subarray(0, keySize),
+            secret.subarray(keySize),
+            concat(ciphertext, Layout.tag(bytes)),
+            Layout.additionalData(bytes)
+          ),
+          (plaintext): Effect.Effect<Payload | Refusal> => {
+            if (plaintext === undefined) return Effect.succeed("DecryptionFailed")
+            if ((presented.header.flags & Flag.Deflate) === 0) return Effect.succeed(read(plaintext))
+            return Effect.map(
+              inflate(plaintext, settings.inflateLimit),
+              (inflated) => typeof inflated === "string" ? inflated : read(inflated)
+            )
+          }
+        ))
+    },
+
+    seal: Effect.fnUntraced(function*({ creationTime, flags, payload, rollingOffset }, sender) {
+      const encoded = utf8.encode(Layout.encodePayload(payload))
+      const plaintext = yield* compress(encoded)
+      const stored = flags & Flag.Storage
+      const dataSize = Base64Url.encodedLength(plaintext.length)
+      const limit = stored === 0 ? room.all - Layout.headerCharacters : Layout.maxUint24
+      if (dataSize > limit) return yield* new TooLarge({ size: dataSize, limit })
+      const bytes = Layout.write(yield* crypto.randomBytes(Layout.sidSize), {
+        flags: stored | (flags & Flag.Forget) | (plaintext === encoded ? 0 : Flag.Deflate) | settings.bindFlags,
+        creationTime,
+        rollingOffset,
+        dataSize
+      })
+      const secret = yield* derive(0, encryptionInfo(bytes), keySize + ivSize)
+      const sealed = yield* crypto.encrypt(
+        secret.subarray(0, keySize),
+        secret.subarray(keySize),
+        plaintext,
+        Layout.additionalData(bytes)
+      )
+      const ciphertext = sealed.subarray(0, plaintext.length)
+      Layout.tag(bytes).set(sealed.subarray(plaintext.length))
+      const { header, bytes: redacted } = yield* authenticate(bytes, 0, sender)
+      const value = Base64Url.encode(bytes) + (stored === 0 ? Base64Url.encode(ciphertext) : "")
+      return { header, bytes: redacted, ciphertext, value: Redacted.make(value) }
+    }),
+
+    touch: (presented, key, idlingOffset, sender) =>
+      Effect.suspend(() =>
+        authenticate(Layout.withIdlingOffset(Redacted.value(presented.bytes), idlingOffset), key, sender)
+      ),
+
+    storageKey: (presented) => crypto.sha256(Layout.sid(Redacted.value(presented.bytes))),
+
+    sealSuccessor: (old, successor) => {
+      const bytes = Redacted.value(old.bytes)
+      // Racing requests seal different successors under one old sid: an iv from that sid would serve more than once.
+      return Effect.flatMap(crypto.randomBytes(ivSize), (iv) =>
+        Effect.flatMap(derive(0, successorInfo(bytes), keySize), (secret) =>
+          Effect.map(
+            crypto.encrypt(secret, iv, Redacted.value(successor.bytes), Layout.additionalData(bytes)),
+            (sealed) => concat(iv, sealed)
+          )))
+    },
+
+    openSuccessor: (old, sealed) => {
+      const bytes = Redacted.value(old.bytes)
+      const info = successorInfo(bytes)
+      const iv = sealed.subarray(0, ivSize)
+      const firstFrom = (
+        key: number
+      ): Effect.Effect<{ readonly presented: Presented; readonly key: number } | undefined> =>
+        key === keys.length
+          ? Effect.undefined
+          : Effect.flatMap(derive(key, info, keySize), (secret) =>
+            Effect.flatMap(
+              crypto.decrypt(secret, iv, sealed.subarray(ivSize), Layout.additionalData(bytes)),
+              (opened) =>
+                opened === undefined ? firstFrom(key + 1) : Effect.succeed({ presented: present(opened), key })
+            ))
+      return sealed.length === sealedSuccessorSize ? firstFrom(0) : Effect.undefined
+    },
+
+    setCookies: (value, previousChunks, host) => {
+      const characters = Redacted.value(value)
+      const { clear, set } = attributesFor(host)
+      const count = Layout.chunkCount(room, characters.length)
+      return names.slice(0, Math.max(count, previousChunks)).map((name, i) => {
+        const from = i === 0 ? 0 : room.first + (i - 1) * room.next
+        return { name, rest: i < count ? characters.slice(from, room.first + i * room.next) + set : clear }
+      })
+    },
+
+    setHeader: ({ bytes, header }, value, host) => {
+      const rest = chunks(header) > 1
+        ? value.slice(Layout.headerCharacters)
+        : value.slice(Math.max(Layout.headerCharacters, value.length - header.dataSize))
+      // The client wrote this part and nothing has vouched for it: it must not become an attribute, or a header.
+      const payload = (header.flags & Flag.Storage) === 0 ? rest.replace(notBase64Url, "") : ""
+      return { name, rest: Base64Url.encode(Redacted.value(bytes)) + payload + attributesFor(host).set }
+    },
+
+    clearCookies: (chunks, host) => {
+      const { clear } = attributesFor(host)
+      return names.slice(0, chunks).map((name) => ({ name, rest: clear }))
+    },
+
+    chunks
+  })
+})
+
+/**
+ * The codec for the settings at hand.
+ *
+ * **Details**
+ *
+ * What does not depend on a request is prepared when the layer is built: the
+ * extract step of HKDF for each key, the attributes, the names of the chunks.
+ *
+ * **Gotchas**
+ *
+ * With `bind`, a sender of whom nothing is known (a Unix socket, no User-Agent)
+ * gets a cookie that is not bound, as in lua-resty-session.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<CookieCodec, never, SessionConfig | Crypto> = Layer.effect(CookieCodec, make)

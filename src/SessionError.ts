@@ -8,7 +8,8 @@
  *
  * @since 0.1.0
  */
-import { Data, ErrorReporter } from "effect"
+import { Data, Effect, ErrorReporter } from "effect"
+import { HttpServerRespondable, HttpServerResponse } from "effect/http"
 import type { Refusal } from "./SessionState.ts"
 
 /**
@@ -156,8 +157,10 @@ export type SessionErrorReason =
  *
  * **Details**
  *
- * `Gone` and `Conflict` are for the log at level Debug, since users cause them;
- * the others are errors of the program or its surroundings.
+ * A `SessionError` that nobody handles becomes a response without a body: 503 for
+ * `StoreFailed`, 409 for `Gone` and `Conflict`, 500 for the others. `Gone` and
+ * `Conflict` are reported at level Debug, since users cause them; the others are
+ * errors of the program or its surroundings.
  *
  * @category errors
  * @since 0.1.0
@@ -173,7 +176,25 @@ export class SessionError extends Data.TaggedError("SessionError")<{
     return this.reason
   }
 
-  override readonly [ErrorReporter.severity] = this.reason._tag === "Gone" || this.reason._tag === "Conflict" ? "Debug" : "Error"
+  override get [ErrorReporter.severity](): "Debug" | "Error" {
+    return statusOf(this.reason) === 409 ? "Debug" : "Error"
+  }
+
+  [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    return Effect.succeed(HttpServerResponse.empty({ status: statusOf(this.reason) }))
+  }
+}
+
+const statusOf = ({ _tag }: SessionErrorReason): number => {
+  switch (_tag) {
+    case "StoreFailed":
+      return 503
+    case "Conflict":
+    case "Gone":
+      return 409
+    default:
+      return 500
+  }
 }
 
 /**
@@ -204,6 +225,10 @@ export class SessionRequired extends Data.TaggedError("SessionRequired")<{
 }> {
   override get message(): string {
     return `No session: ${this.refusal}`
+  }
+
+  [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    return Effect.succeed(HttpServerResponse.empty({ status: 401 }))
   }
 
   override readonly [ErrorReporter.ignore] = true

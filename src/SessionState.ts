@@ -129,3 +129,359 @@ export const refusals = {
  * @since 0.1.0
  */
 export type Refusal = keyof typeof refusals
+
+/**
+ * Seconds that a creation time may lie ahead of the clock: servers' clocks
+ * differ a little.
+ */
+const clockSkew = 60
+
+/** The rolling offset has 32 bits; the reference refuses to open past it. */
+const maxLifetime = 2 ** 32 - 1
+
+/** The idling offset has 24 bits. */
+const maxIdlingOffset = 2 ** 24 - 1
+
+/** RFC 6265bis, section 5.5: no cookie outlives 400 days, and so no row needs to. */
+const maxRowLifetime = 400 * 24 * 60 * 60
+
+/**
+ * The settings that decide how long a session lives, in seconds; 0 disables.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Timeouts {
+  readonly idlingTimeout: number
+  readonly rollingTimeout: number
+  readonly absoluteTimeout: number
+}
+
+/**
+ * Where payloads live; a cookie made for the other placement is refused.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Placement = "Cookie" | "Server"
+
+const absoluteElapsed = (header: Header, now: number): number => now - header.creationTime
+
+const rollingElapsed = (header: Header, now: number): number => absoluteElapsed(header, now) - header.rollingOffset
+
+const idlingElapsed = (header: Header, now: number): number => rollingElapsed(header, now) - header.idlingOffset
+
+const exceeds = (elapsed: number, timeout: number): boolean => timeout > 0 && elapsed > timeout
+
+/**
+ * Whether a header may open a session now; all checks that need no key, in the
+ * reference's order.
+ *
+ * **Details**
+ *
+ * A timeout is exceeded when more seconds than it have passed: exactly as many
+ * are still valid. These checks come before the MAC, as in lua-resty-session, so
+ * a forged cookie that is also expired reports the timeout; nothing else is ever
+ * learned from an unverified header.
+ *
+ * **Example** (The last valid second)
+ *
+ * ```ts
+ * import * as assert from "node:assert/strict"
+ * import * as SessionState from "effect-session/SessionState"
+ *
+ * const header = { type: 1, flags: 0, creationTime: 1000, rollingOffset: 0, dataSize: 42, idlingOffset: 0 }
+ * const timeouts = { idlingTimeout: 900, rollingTimeout: 3600, absoluteTimeout: 86400 }
+ *
+ * assert.equal(SessionState.verify(header, timeouts, "Cookie", 1900), undefined)
+ * assert.equal(SessionState.verify(header, timeouts, "Cookie", 1901), "IdlingTimeout")
+ * ```
+ *
+ * @category verdicts
+ * @since 0.1.0
+ */
+export const verify = (
+  header: Header,
+  timeouts: Timeouts,
+  placement: Placement,
+  now: number
+): Refusal | undefined => {
+  if (header.type !== 1) return "InvalidType"
+  if (((header.flags & Flag.Storage) !== 0) !== (placement === "Server")) return "InvalidFlags"
+  const elapsed = absoluteElapsed(header, now)
+  if (elapsed < -clockSkew) return "CreatedInFuture"
+  if (elapsed > maxLifetime) return "LifetimeExceeded"
+  if (exceeds(elapsed, timeouts.absoluteTimeout)) return "AbsoluteTimeout"
+  if (exceeds(rollingElapsed(header, now), timeouts.rollingTimeout)) return "RollingTimeout"
+  if (exceeds(idlingElapsed(header, now), timeouts.idlingTimeout)) return "IdlingTimeout"
+  return undefined
+}
+
+/**
+ * Seconds left on each timeout; `undefined` where it is disabled. `next` is the
+ * smallest of them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TimeLeft {
+  readonly idling: number | undefined
+  readonly rolling: number | undefined
+  readonly absolute: number | undefined
+  readonly next: number | undefined
+}
+
+const left = (timeout: number, elapsed: number): number | undefined => timeout > 0 ? timeout - elapsed : undefined
+
+/**
+ * The seconds left on each timeout of a session.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const timeLeft = (header: Header, timeouts: Timeouts, now: number): TimeLeft => {
+  const idling = left(timeouts.idlingTimeout, idlingElapsed(header, now))
+  const rolling = left(timeouts.rollingTimeout, rollingElapsed(header, now))
+  const absolute = left(timeouts.absoluteTimeout, absoluteElapsed(header, now))
+  const next = Math.min(idling ?? Infinity, rolling ?? Infinity, absolute ?? Infinity)
+  return { idling, rolling, absolute, next: next === Infinity ? undefined : next }
+}
+
+/**
+ * What time alone asks of a session: nothing, a touch (the cookie tells that it
+ * was used), or a save (a new version).
+ *
+ * **Details**
+ *
+ * A save is due when more than three quarters of the rolling timeout, rounded
+ * up, have passed; a touch, when the session has been idle for more than
+ * `touchThreshold` seconds.
+ *
+ * @category planning
+ * @since 0.1.0
+ */
+export const due = (
+  header: Header,
+  settings: Timeouts & { readonly touchThreshold: number },
+  now: number
+): "Nothing" | "Touch" | "Save" => {
+  if (settings.rollingTimeout > 0 && rollingElapsed(header, now) > Math.ceil(settings.rollingTimeout * 0.75)) {
+    return "Save"
+  }
+  return settings.idlingTimeout > 0 && idlingElapsed(header, now) > settings.touchThreshold ? "Touch" : "Nothing"
+}
+
+/**
+ * The entry of an audience. Where a payload has several, the first counts.
+ *
+ * @category payloads
+ * @since 0.1.0
+ */
+export const entryOf = (payload: Payload, audience: string): Entry | undefined =>
+  payload.find((entry) => entry.audience === audience)
+
+/**
+ * The payload with this entry in place of its audience's, or behind the others.
+ *
+ * @category payloads
+ * @since 0.1.0
+ */
+export const withEntry = (payload: Payload, entry: Entry): Payload =>
+  entryOf(payload, entry.audience) === undefined
+    ? [...payload, entry]
+    : payload.map((other) => other.audience === entry.audience ? entry : other)
+
+/**
+ * The payload without an audience.
+ *
+ * @category payloads
+ * @since 0.1.0
+ */
+export const withoutEntry = (payload: Payload, audience: string): Payload =>
+  payload.filter((entry) => entry.audience !== audience)
+
+/**
+ * The payload without the entries whose subject is not that of `audience`: what
+ * `enforceSameSubject` asks for. No subject differs from every subject.
+ *
+ * @category payloads
+ * @since 0.1.0
+ */
+export const sameSubject = (payload: Payload, audience: string): Payload => {
+  const current = entryOf(payload, audience)
+  return current === undefined ? payload : payload.filter((entry) => entry.subject === current.subject)
+}
+
+/**
+ * What a request recorded, as far as the plan depends on it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Intent {
+  /** Data or a subject was written, or an audience was logged out while others stay. */
+  readonly changed: boolean
+  /** The old version has to die at once: login, re-authentication, change of privilege. */
+  readonly renewed: boolean
+  /** The session was destroyed, or its last audience was logged out. What was written since belongs to a new session. */
+  readonly ended: boolean
+}
+
+/**
+ * What the response phase has to do.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Plan =
+  /** Nothing. */
+  | { readonly _tag: "Keep" }
+  /** Tell the store, if there is one, then set the cookie with this idling offset. */
+  | { readonly _tag: "Touch"; readonly idlingOffset: number; readonly deadline: number }
+  /** Seal a version, store it, then set its cookie. */
+  | {
+    readonly _tag: "Save"
+    readonly payload: Payload
+    /** Unix seconds. */
+    readonly creationTime: number
+    /** Seconds. */
+    readonly rollingOffset: number
+    /** The flags that the state decides: `Storage` and `Forget`. */
+    readonly flags: number
+    /** Unix seconds until which a store keeps the version. */
+    readonly deadline: number
+    /**
+     * `Create` the first version of a session; `Supersede` the presented one, with grace; or `Renew`, which kills it.
+     */
+    readonly how: "Create" | "Supersede" | "Renew"
+    /** End the presented session first: the new one has nothing to do with it. */
+    readonly revoke: boolean
+  }
+  /** End the session at the store, if it is there, then clear the cookies. */
+  | { readonly _tag: "End"; readonly revoke: boolean }
+
+const keep: Plan = { _tag: "Keep" }
+
+const ends = (since: number, timeout: number): number => timeout > 0 ? since + timeout : Infinity
+
+const deadline = (creationTime: number, savedAt: number, timeouts: Timeouts, now: number): number =>
+  Math.min(
+    now + maxRowLifetime,
+    ends(creationTime, timeouts.absoluteTimeout),
+    ends(savedAt, timeouts.rollingTimeout),
+    ends(now, timeouts.idlingTimeout)
+  )
+
+/**
+ * Whether `plan` needs the payload: it does where a version is going to be made.
+ *
+ * @category planning
+ * @since 0.1.0
+ */
+export const needsPayload = (
+  header: Header | undefined,
+  intent: Intent,
+  settings: Timeouts & { readonly touchThreshold: number },
+  now: number
+): boolean => intent.changed || intent.renewed || (header !== undefined && due(header, settings, now) === "Save")
+
+/**
+ * The plan of the response phase: a pure function of the session that was
+ * presented, what the request recorded, the settings and the clock.
+ *
+ * **Details**
+ *
+ * A refresh that is due (a save or a touch, see `due`) happens on the way. With
+ * `refresh: false`, for requests whose response can set no cookie, it does not.
+ *
+ * **Example** (A new session, then a quiet request)
+ *
+ * ```ts
+ * import * as assert from "node:assert/strict"
+ * import * as SessionState from "effect-session/SessionState"
+ *
+ * const settings = { idlingTimeout: 900, rollingTimeout: 3600, absoluteTimeout: 86400, touchThreshold: 60 }
+ * const quiet = { changed: false, renewed: false, ended: false }
+ *
+ * const saved = SessionState.plan({
+ *   header: undefined,
+ *   presented: false,
+ *   payload: [{ audience: "shop", data: { items: ["tea"] }, subject: undefined }],
+ *   intent: { ...quiet, changed: true },
+ *   placement: "Cookie",
+ *   refresh: true
+ * }, settings, 1000)
+ * assert.ok(saved._tag === "Save" && saved.how === "Create" && saved.creationTime === 1000)
+ *
+ * const header = { type: 1, flags: 0, creationTime: 1000, rollingOffset: 0, dataSize: 42, idlingOffset: 0 }
+ * const next = SessionState.plan({
+ *   header,
+ *   presented: true,
+ *   payload: saved.payload,
+ *   intent: quiet,
+ *   placement: "Cookie",
+ *   refresh: true
+ * }, settings, 1061)
+ * assert.equal(next._tag, "Touch")
+ * ```
+ *
+ * @category planning
+ * @since 0.1.0
+ */
+export const plan = (
+  state: {
+    /** The header of the session that stands: presented, authentic, and not refused. */
+    readonly header: Header | undefined
+    /** Whether any session cookie was presented, even one that was refused. */
+    readonly presented: boolean
+    /** The payload with the request's changes; only read where `needsPayload` says so. */
+    readonly payload: Payload
+    readonly intent: Intent
+    readonly placement: Placement
+    readonly refresh: boolean
+  },
+  settings: Timeouts & { readonly touchThreshold: number },
+  now: number
+): Plan => {
+  const { header, intent, payload } = state
+  const storage = state.placement === "Server" ? Flag.Storage : 0
+  const create = (revoke: boolean): Plan => ({
+    _tag: "Save",
+    payload,
+    creationTime: now,
+    rollingOffset: 0,
+    flags: storage,
+    deadline: deadline(now, now, settings, now),
+    how: "Create",
+    revoke
+  })
+  if (intent.ended) {
+    if (payload.length > 0) return create(header !== undefined)
+    // A refused cookie is cleared too: who asked to log out should not keep one.
+    return state.presented ? { _tag: "End", revoke: header !== undefined } : keep
+  }
+  if (header === undefined) return intent.changed && payload.length > 0 ? create(false) : keep
+  const todo = intent.changed || intent.renewed ? "Save" : state.refresh ? due(header, settings, now) : "Nothing"
+  switch (todo) {
+    case "Nothing":
+      return keep
+    case "Touch":
+      return {
+        _tag: "Touch",
+        idlingOffset: Math.min(rollingElapsed(header, now), maxIdlingOffset),
+        deadline: deadline(header.creationTime, header.creationTime + header.rollingOffset, settings, now)
+      }
+    case "Save":
+      return {
+        _tag: "Save",
+        payload,
+        creationTime: header.creationTime,
+        // A clock that went backwards must not make a negative offset.
+        rollingOffset: Math.max(0, absoluteElapsed(header, now)),
+        flags: storage | (header.flags & Flag.Forget),
+        deadline: deadline(header.creationTime, now, settings, now),
+        how: intent.renewed ? "Renew" : "Supersede",
+        revoke: false
+      }
+  }
+}

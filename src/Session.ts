@@ -1,0 +1,431 @@
+/**
+ * Typed sessions: a class names the data, the handle is what a request does with
+ * it.
+ *
+ * A session class imports no store and no crypto, so an API definition that names
+ * it can be shared with a browser.
+ *
+ * **Example** (A session class)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import * as Session from "effect-session/Session"
+ *
+ * export class Cart extends Session.Service<Cart>()("shop/Cart", {
+ *   data: Schema.Struct({ items: Schema.Array(Schema.String) }),
+ *   initial: { items: [] }
+ * }) {}
+ *
+ * export const addItem = (item: string) =>
+ *   Effect.flatMap(Cart, (cart) => cart.update(({ items }) => ({ items: [...items, item] })))
+ * ```
+ *
+ * @since 0.1.0
+ */
+import { Context, Duration, Effect, Option, Schema } from "effect"
+import { commit } from "./internal/commit.ts"
+import * as Exchange from "./internal/exchange.ts"
+import * as Mismatch from "./internal/mismatch.ts"
+import { Gone, InvalidData, type SessionDataError, SessionError, SessionRequired } from "./SessionError.ts"
+import * as SessionState from "./SessionState.ts"
+
+/**
+ * What a request does with its session.
+ *
+ * **Details**
+ *
+ * `Stored` is what reading yields: `Data` where the class has an `initial` value,
+ * an `Option` of it otherwise. `Mismatch` is `SessionDataError` where the class
+ * says `onMismatch: "fail"`, and `never` otherwise.
+ *
+ * Reading opens the session when it is first needed. If the store fails then, a
+ * read has nothing to say and dies with the `SessionError`: the client gets a
+ * clean 503. A handler that wants to answer without a session calls `open`, whose
+ * failure is typed.
+ *
+ * Changes are recorded and carried out when the response is ready, before its
+ * headers leave. With cookie placement nothing on the server remembers a session:
+ * `renew`, `logout` and `destroy` replace or clear the cookie, and a copy of the
+ * old one stays valid until its timeouts.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Handle<Data, Stored, Mismatch = never> {
+  /** The data, with the changes of this request. */
+  readonly get: Effect.Effect<Stored, Mismatch>
+
+  /** Replaces the data. Of two requests that do so at once, the last one wins; see `update`. */
+  readonly set: (data: Data) => Effect.Effect<void, SessionError>
+
+  /**
+   * Changes the data by a pure function. With server placement it is replayed on
+   * the newest version if another request was quicker, so that neither change is lost.
+   */
+  readonly update: (f: (data: Stored) => Data) => Effect.Effect<void, Mismatch | SessionError>
+
+  /** Whether a session of this class exists: presented by the client, or made by this request. */
+  readonly exists: Effect.Effect<boolean>
+
+  /** Whom the session belongs to. */
+  readonly subject: Effect.Effect<Option.Option<string>>
+
+  /**
+   * Says whom the session belongs to, and renews it: a session that changes hands must
+   * not keep a sid that somebody may have planted (OWASP, session fixation).
+   */
+  readonly login: (subject: string) => Effect.Effect<void, SessionError>
+
+  /** Says whom the session belongs to, and nothing else. */
+  readonly setSubject: (subject: string | undefined) => Effect.Effect<void, SessionError>
+
+  /**
+   * Gives the session a new sid and kills the old version at once. For login,
+   * re-authentication, any change of privilege. Without a session, does nothing.
+   */
+  readonly renew: Effect.Effect<void, SessionError>
+
+  /** Ends this class's part of the session. The last part takes the session with it. */
+  readonly logout: Effect.Effect<void, SessionError>
+
+  /** Ends the session, with the parts of all classes. Data set afterwards start a new one. */
+  readonly destroy: Effect.Effect<void, SessionError>
+
+  /** Loads the session now, for handlers that can answer without it if the store fails. */
+  readonly open: Effect.Effect<void, SessionError>
+
+  /**
+   * Carries out the changes now: before a stream, a WebSocket upgrade, or an effect
+   * that must not happen unless the session is safe. Later changes fail with
+   * `AlreadyCommitted`.
+   */
+  readonly commit: Effect.Effect<void, SessionError>
+
+  /** What is left on each timeout; `none` where it is disabled, or where there is no session. */
+  readonly timeLeft: Effect.Effect<TimeLeft>
+
+  /** The session's public id, for lists, logs and revocation. None with cookie placement, and none before the first commit. */
+  readonly handle: Effect.Effect<Option.Option<string>>
+
+  /** Why the client has no session of this class, if it has none. For logs, not for clients. */
+  readonly refusal: Effect.Effect<Option.Option<SessionState.Refusal>>
+}
+
+/**
+ * What is left on each timeout of a session. `next` is the shortest of them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TimeLeft {
+  readonly idling: Option.Option<Duration.Duration>
+  readonly rolling: Option.Option<Duration.Duration>
+  readonly absolute: Option.Option<Duration.Duration>
+  readonly next: Option.Option<Duration.Duration>
+}
+
+/**
+ * What becomes of stored data that no longer fit the schema of their class:
+ * given up (`"reset"`), a typed error (`"fail"`), or the answer of a function that
+ * knows older shapes (`none` gives up).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OnMismatch<Data> = "reset" | "fail" | ((stored: SessionState.Json) => Option.Option<Data>)
+
+/**
+ * What a session class says of itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Definition<Data, Stored, Mismatch> {
+  /** From the schema's canonical JSON form, which the cookie or the store holds. */
+  readonly decode: (stored: SessionState.Json) => Effect.Effect<Data, Schema.SchemaError>
+  /** To the schema's canonical JSON form. */
+  readonly encode: (data: Data) => Effect.Effect<SessionState.Json, Schema.SchemaError>
+  readonly audience: string | undefined
+  /** The full name of the session cookie, prefix included, as an API description shows it. */
+  readonly cookieName: string
+  readonly fromStored: (data: Option.Option<Data>) => Stored
+  readonly onMismatch: OnMismatch<Data>
+  /** Only a type: the errors of reading. */
+  readonly Mismatch?: Mismatch
+}
+
+/**
+ * The type of a session class.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Class<Self, Id extends string, Data, Stored, Mismatch>
+  extends Context.ServiceClass<Self, Id, Handle<Data, Stored, Mismatch>>
+{
+  readonly definition: Definition<Data, Stored, Mismatch>
+}
+
+/**
+ * Any session class.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Any {
+  readonly key: string
+  readonly definition: Pick<Definition<never, unknown, unknown>, "audience" | "cookieName">
+}
+
+/**
+ * The identifiers that session classes provide.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Provides<Classes extends Any> = Classes extends Context.Key<infer Self, infer _Shape> ? Self : never
+
+interface OptionsBase {
+  /** Which part of a shared session is this class's; classes with different audiences share one cookie. The setting `audience` by default. */
+  readonly audience?: string | undefined
+  /** The full name of the session cookie, for API descriptions; `__Host-session` by default. Must be that of the configuration. */
+  readonly cookieName?: string | undefined
+}
+
+/**
+ * Defines a session class.
+ *
+ * **When to use**
+ *
+ * Use with a `class` declaration. Give `initial` where a session without data
+ * makes sense, so that reading needs no `Option`.
+ *
+ * **Details**
+ *
+ * `data` is any schema without services. It is stored in its canonical JSON form,
+ * so that dates, sets and classes come back as they were. The empty table of Lua
+ * is both `{}` and `[]`: where a lua-resty-session wrote `{}` for an array, it is
+ * read as one.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const Service = <Self>(): {
+  <const Id extends string, S extends Schema.Codec<unknown, unknown>, const M extends OnMismatch<S["Type"]> = "reset">(
+    id: Id,
+    options: OptionsBase & {
+      readonly data: S
+      readonly initial: NoInfer<S["Type"]>
+      readonly onMismatch?: M | undefined
+    }
+  ): Class<Self, Id, S["Type"], S["Type"], M extends "fail" ? SessionDataError : never>
+  <const Id extends string, S extends Schema.Codec<unknown, unknown>, const M extends OnMismatch<S["Type"]> = "reset">(
+    id: Id,
+    options: OptionsBase & {
+      readonly data: S
+      readonly initial?: undefined
+      readonly onMismatch?: M | undefined
+    }
+  ): Class<Self, Id, S["Type"], Option.Option<S["Type"]>, M extends "fail" ? SessionDataError : never>
+} =>
+<Id extends string>(id: Id, options: OptionsBase & {
+  readonly data: Schema.Codec<unknown, unknown>
+  readonly initial?: unknown
+  readonly onMismatch?: OnMismatch<unknown> | undefined
+}) => {
+  const codec = Schema.toCodecJson(options.data)
+  const definition: Definition<unknown, unknown, never> = {
+    decode: Schema.decodeUnknownEffect(codec, { errors: "all" }),
+    encode: Schema.encodeUnknownEffect(codec),
+    audience: options.audience,
+    cookieName: options.cookieName ?? "__Host-session",
+    fromStored: "initial" in options
+      ? Option.getOrElse(() => options.initial)
+      : (data) => data,
+    onMismatch: options.onMismatch ?? "reset"
+  }
+  const service = Context.Service<Self, Handle<unknown, unknown>>()(id)
+  // The signature above tells the two kinds of class apart; here they are one.
+  return Object.assign(service, { definition }) as never
+}
+
+/**
+ * The session, or a typed `SessionRequired` (a 401, if nobody handles it) where
+ * the client has none of this class.
+ *
+ * **Example** (A page for customers)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { HttpServerResponse } from "effect/http"
+ * import * as Session from "effect-session/Session"
+ *
+ * class Account extends Session.Service<Account>()("shop/Account", {
+ *   data: Schema.Struct({ name: Schema.String })
+ * }) {}
+ *
+ * export const page = Effect.flatMap(Session.required(Account), (account) =>
+ *   Effect.map(account.get, (data) => HttpServerResponse.jsonUnsafe(data)))
+ * ```
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const required = <Self, Id extends string, Data, Stored, Mismatch>(
+  session: Class<Self, Id, Data, Stored, Mismatch>
+): Effect.Effect<Handle<Data, Stored, Mismatch>, SessionRequired, Self> =>
+  session.use((handle) => Effect.as(mustExist(handle), handle))
+
+const mustExist = (handle: { readonly refusal: Handle<never, never>["refusal"] }): Effect.Effect<void, SessionRequired> =>
+  Effect.flatMap(handle.refusal, Option.match({
+    onNone: () => Effect.void,
+    onSome: (refusal) => Effect.fail(new SessionRequired({ refusal }))
+  }))
+
+/**
+ * `required` for a class that is only known to be some class.
+ *
+ * @internal
+ */
+export const requiredAny = (session: Any): Effect.Effect<void, SessionRequired> =>
+  // The context of whoever runs this holds the handle: it was put there under the class's key.
+  Effect.contextWith((context: Context.Context<never>) =>
+    mustExist(context.mapUnsafe.get(session.key) as Handle<never, never>)
+  )
+
+class HandleImpl implements Handle<unknown, unknown, SessionDataError> {
+  readonly #exchange: Exchange.Exchange
+  readonly #id: string
+  readonly #definition: Definition<unknown, unknown, unknown>
+  readonly #audience: string
+
+  constructor(exchange: Exchange.Exchange, id: string, definition: Definition<unknown, unknown, unknown>) {
+    this.#exchange = exchange
+    this.#id = id
+    this.#definition = definition
+    this.#audience = definition.audience ?? exchange.engine.settings.audience
+  }
+
+  // Where the store fails, a read has no answer to give; see `Handle`.
+  get #entry(): Effect.Effect<SessionState.Entry | undefined> {
+    return Effect.suspend(() => Effect.orDie(Exchange.entry(this.#exchange, this.#audience)))
+  }
+
+  get get(): Effect.Effect<unknown, SessionDataError> {
+    return Effect.flatMap(this.#entry, (entry) => this.#stored(entry))
+  }
+
+  #stored(entry: SessionState.Entry | undefined): Effect.Effect<unknown, SessionDataError> {
+    return entry === undefined
+      ? Effect.sync(() => this.#definition.fromStored(Option.none()))
+      : Effect.map(Mismatch.decode(this.#id, this.#definition, entry.data), this.#definition.fromStored)
+  }
+
+  set(data: unknown): Effect.Effect<void, SessionError> {
+    return Effect.flatMap(this.#encode(data), (data) => this.#modify((entry) => Effect.succeed({ ...entry, data })))
+  }
+
+  update(f: (data: unknown) => unknown): Effect.Effect<void, SessionError | SessionDataError> {
+    return this.#modify((entry, before) =>
+      this.#stored(before).pipe(
+        Effect.mapError((cause) => new SessionError({ reason: new InvalidData({ session: this.#id, cause }) })),
+        Effect.flatMap((data) => this.#encode(f(data))),
+        Effect.map((data) => ({ ...entry, data }))
+      )
+    )
+  }
+
+  #encode(data: unknown): Effect.Effect<SessionState.Json, SessionError> {
+    return Effect.mapError(
+      this.#definition.encode(data),
+      (cause) => new SessionError({ reason: new InvalidData({ session: this.#id, cause }) })
+    )
+  }
+
+  #modify(
+    f: (
+      entry: SessionState.Entry,
+      before: SessionState.Entry | undefined
+    ) => Effect.Effect<SessionState.Entry, SessionError>
+  ): Effect.Effect<void, SessionError> {
+    const audience = this.#audience
+    const fresh: SessionState.Entry = { audience, data: {}, subject: this.#exchange.engine.settings.subject }
+    return Exchange.modify(this.#exchange, { audience, kind: "Data", apply: (entry) => f(entry ?? fresh, entry) })
+  }
+
+  get exists(): Effect.Effect<boolean> {
+    return Effect.map(this.#entry, (entry) => entry !== undefined)
+  }
+
+  get subject(): Effect.Effect<Option.Option<string>> {
+    return Effect.map(this.#entry, (entry) => Option.fromUndefinedOr(entry?.subject))
+  }
+
+  login(subject: string): Effect.Effect<void, SessionError> {
+    return Effect.andThen(this.setSubject(subject), this.renew)
+  }
+
+  setSubject(subject: string | undefined): Effect.Effect<void, SessionError> {
+    return this.#modify((entry) => Effect.succeed({ ...entry, subject }))
+  }
+
+  get renew(): Effect.Effect<void, SessionError> {
+    return Exchange.renew(this.#exchange)
+  }
+
+  get logout(): Effect.Effect<void, SessionError> {
+    return Exchange.logout(this.#exchange, this.#audience)
+  }
+
+  get destroy(): Effect.Effect<void, SessionError> {
+    return Exchange.destroy(this.#exchange)
+  }
+
+  get open(): Effect.Effect<void, SessionError> {
+    return Effect.asVoid(Effect.suspend(() => Exchange.entry(this.#exchange, this.#audience)))
+  }
+
+  get commit(): Effect.Effect<void, SessionError> {
+    return Effect.flatMap(
+      commit(this.#exchange),
+      ({ gone }) => gone ? Exchange.fail(new Gone()) : Effect.void
+    )
+  }
+
+  get timeLeft(): Effect.Effect<TimeLeft> {
+    return Effect.flatMap(this.#entry, () =>
+      Effect.map(Exchange.seconds, (now) => {
+        const { engine, live } = this.#exchange
+        const left = live === undefined
+          ? undefined
+          : SessionState.timeLeft(live.presented.header, engine.settings, now)
+        return {
+          idling: duration(left?.idling),
+          rolling: duration(left?.rolling),
+          absolute: duration(left?.absolute),
+          next: duration(left?.next)
+        }
+      }))
+  }
+
+  get handle(): Effect.Effect<Option.Option<string>> {
+    return Effect.map(this.#entry, () => Option.fromUndefinedOr(this.#exchange.opened?.handle))
+  }
+
+  get refusal(): Effect.Effect<Option.Option<SessionState.Refusal>> {
+    return Effect.map(this.#entry, (entry) =>
+      entry === undefined ? Option.some(this.#exchange.refusal ?? "MissingAudience") : Option.none())
+  }
+}
+
+const duration = (seconds: number | undefined): Option.Option<Duration.Duration> =>
+  seconds === undefined ? Option.none() : Option.some(Duration.seconds(Math.max(0, seconds)))
+
+/**
+ * The handle of a session class on an exchange.
+ *
+ * @internal
+ */
+export const makeHandle = (exchange: Exchange.Exchange, session: Any): Handle<never, unknown, unknown> =>
+  // `Any` hides what the data are: only the class that they came from sees them again.
+  new HandleImpl(exchange, session.key, session.definition as Definition<unknown, unknown, unknown>) as never

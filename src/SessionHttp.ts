@@ -1,0 +1,383 @@
+/**
+ * Sessions on an Effect HTTP server: the request phase as router middleware, the
+ * response phase as a hook that runs after the handler and before the headers.
+ *
+ * **Example** (A session on a route)
+ *
+ * ```ts
+ * import { Effect, Layer, Redacted, Schema } from "effect"
+ * import { HttpRouter, HttpServerResponse } from "effect/http"
+ * import * as assert from "node:assert/strict"
+ * import * as Session from "effect-session/Session"
+ * import * as SessionConfig from "effect-session/SessionConfig"
+ * import * as SessionHttp from "effect-session/SessionHttp"
+ * import * as SessionStore from "effect-session/SessionStore"
+ *
+ * class Visits extends Session.Service<Visits>()("Visits", { data: Schema.Number, initial: 0 }) {}
+ *
+ * const Count = HttpRouter.add("GET", "/", Effect.gen(function*() {
+ *   const visits = yield* Visits
+ *   yield* visits.update((n) => n + 1)
+ *   return HttpServerResponse.text(`visit ${yield* visits.get}`)
+ * }))
+ *
+ * const App = Count.pipe(
+ *   Layer.provide(SessionHttp.layer(Visits)),
+ *   Layer.provide(SessionStore.layerCookie),
+ *   Layer.provide(SessionConfig.layer({ secret: Redacted.make("at least 32 bytes that nobody can guess") }))
+ * )
+ *
+ * const { dispose, handler } = HttpRouter.toWebHandler(App, { disableLogger: true })
+ * const first = await handler(new Request("https://example.com/"))
+ * const cookie = first.headers.getSetCookie()[0]!.split(";")[0]!
+ * const second = await handler(new Request("https://example.com/", { headers: { cookie } }))
+ * assert.equal(await second.text(), "visit 2")
+ * await dispose()
+ * ```
+ *
+ * @since 0.1.0
+ */
+import { Cause, Context, Effect, ErrorReporter, Layer, Option } from "effect"
+import type { Types } from "effect"
+import { Cookies, Headers, HttpEffect, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import * as CookieCodec from "./CookieCodec.ts"
+import * as Crypto from "./Crypto.ts"
+import { commit, idle } from "./internal/commit.ts"
+import * as Exchange from "./internal/exchange.ts"
+import * as Properties from "./internal/properties.ts"
+import { subjectHashes } from "./internal/subject.ts"
+import * as Session from "./Session.ts"
+import { SessionConfig } from "./SessionConfig.ts"
+import type { SessionRequired } from "./SessionError.ts"
+import { SessionStore } from "./SessionStore.ts"
+
+/**
+ * The services behind a session, in full. `layer` provides the last two.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services = SessionConfig | SessionStore | CookieCodec.CookieCodec | Crypto.Crypto
+
+type Sessions = readonly [Session.Any, ...Array<Session.Any>]
+
+type Handler<E, R> = Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+
+/**
+ * The engine of this configuration. What runs on it is the same for every kind of
+ * middleware.
+ *
+ * @internal
+ */
+export const engine: Effect.Effect<Exchange.Engine, never, Services> = Effect.gen(function*() {
+  const settings = yield* SessionConfig
+  const crypto = yield* Crypto.Crypto
+  const hashes = yield* subjectHashes(settings, crypto)
+  return {
+    settings,
+    crypto,
+    codec: yield* CookieCodec.CookieCodec,
+    placement: yield* SessionStore,
+    // The primary key's spelling stands first.
+    indexSubject: (subject) => Effect.map(hashes(subject), (spellings) => spellings[0] ?? subject)
+  }
+})
+
+/**
+ * The exchange of the current request, and those of middleware further out that
+ * has another configuration.
+ */
+interface Scope {
+  readonly exchange: Exchange.Exchange
+  readonly outer: Scope | undefined
+}
+
+const Current = Context.Service<Scope>("effect-session/SessionHttp/Current")
+
+const find = (current: Scope | undefined, engine: Exchange.Engine): Exchange.Exchange | undefined => {
+  if (current === undefined) return undefined
+  const { engine: { placement, settings } } = current.exchange
+  return settings === engine.settings && placement === engine.placement
+    ? current.exchange
+    : find(current.outer, engine)
+}
+
+/**
+ * Runs a handler with its sessions: both phases around it.
+ *
+ * **Details**
+ *
+ * Where the same configuration already serves the request, because it was
+ * registered globally and on a route, the sessions join its exchange, and it
+ * commits once.
+ *
+ * @internal
+ */
+export const run = <E, R>(
+  engine: Exchange.Engine,
+  sessions: Sessions,
+  handler: Handler<E, R>
+): Handler<E, R | HttpServerRequest.HttpServerRequest> =>
+  Effect.withFiber((fiber) => {
+    const context = fiber.context
+    const outer = Context.getOrUndefined(context, Current)
+    const joined = find(outer, engine)
+    // The router and the API builder provide the request to every middleware.
+    const request = Context.getUnsafe(context, HttpServerRequest.HttpServerRequest)
+    const exchange = joined ?? Exchange.make(engine, new RequestView(request))
+    let services: Context.Context<never> = context
+    for (const session of sessions) {
+      services = Context.addUnsafe(services, session.key, Session.makeHandle(exchange, session))
+    }
+    if (joined !== undefined) return Effect.provideContext(handler, services)
+    services = Context.add(services, Current, { exchange, outer })
+    HttpEffect.appendPreResponseHandlerUnsafe(context, respond(exchange, audienceOf(exchange, sessions)))
+    return Effect.andThen(
+      Exchange.authenticate(exchange),
+      engine.settings.requestHeaders.length === 0
+        ? watch(exchange, Effect.provideContext(handler, services))
+        : Effect.flatMap(
+          forward(exchange, audienceOf(exchange, sessions), request),
+          (request) =>
+            watch(
+              exchange,
+              Effect.provideContext(handler, Context.add(services, HttpServerRequest.HttpServerRequest, request))
+            )
+        )
+    )
+  })
+
+const audienceOf = (exchange: Exchange.Exchange, [session]: Sessions): string =>
+  session.definition.audience ?? exchange.engine.settings.audience
+
+// The hook sees a response and not what became of the handler.
+const watch = <E, R>(exchange: Exchange.Exchange, handler: Handler<E, R>): Handler<E, R> =>
+  Effect.tapCause(handler, (cause) =>
+    Effect.sync(() => {
+      if (cause.reasons.some(isFatal)) Exchange.drop(exchange)
+    }))
+
+// A response may be thrown as a defect on purpose: Effect's servers send it.
+const isFatal = (reason: Cause.Reason<unknown>): boolean =>
+  Cause.isInterruptReason(reason) ||
+  (Cause.isDieReason(reason) && !HttpServerResponse.isHttpServerResponse(reason.defect))
+
+// What a client sends under these names is not the session's, and must not look like it.
+const forward = (
+  exchange: Exchange.Exchange,
+  audience: string,
+  request: HttpServerRequest.HttpServerRequest
+): Effect.Effect<HttpServerRequest.HttpServerRequest> => {
+  const names = exchange.engine.settings.requestHeaders
+  // As with a handler's reads: without the store there is nothing to go on with.
+  return Effect.map(Effect.orDie(Properties.headers(exchange, audience, names)), (headers) =>
+    request.modify({
+      headers: Headers.setAll(Headers.removeMany(request.headers, names.map(Properties.headerOf)), headers)
+    }))
+}
+
+class RequestView implements Exchange.Request {
+  readonly #request: HttpServerRequest.HttpServerRequest
+
+  constructor(request: HttpServerRequest.HttpServerRequest) {
+    this.#request = request
+  }
+
+  get cookies(): string | undefined {
+    return this.#request.headers["cookie"]
+  }
+
+  get host(): string | undefined {
+    return this.#request.headers["host"]
+  }
+
+  get upgrade(): boolean {
+    return this.#request.headers["upgrade"] !== undefined
+  }
+
+  get sender(): CookieCodec.Sender {
+    const request = this.#request
+    const ip = Option.getOrUndefined(request.remoteAddress)
+    return {
+      // A dual-stack socket shows IPv4 clients in IPv6 notation; the reference, as any nginx, does not.
+      ip: ip?.startsWith("::ffff:") === true && ip.includes(".") ? ip.slice(7) : ip,
+      scheme: request.protocol ?? (isEncrypted(request) ? "https" : "http"),
+      userAgent: request.headers["user-agent"]
+    }
+  }
+}
+
+const isEncrypted = (request: HttpServerRequest.HttpServerRequest): boolean => {
+  if (/^https:/i.test(request.originalUrl)) return true
+  // Node's requests know their socket; Effect's interface does not tell.
+  const { socket } = request.source as { readonly socket?: { readonly encrypted?: boolean } }
+  return socket?.encrypted === true
+}
+
+// -----------------------------------------------------------------------------
+// the response phase
+// -----------------------------------------------------------------------------
+
+/**
+ * The hook. It must not fail: where no server middleware is present, a failing
+ * hook leaves the client without any answer.
+ */
+const respond =
+  (exchange: Exchange.Exchange, audience: string): HttpEffect.PreResponseHandler => (_request, response) =>
+    Effect.flatMap(Exchange.seconds, (now) =>
+      idle(exchange, now) && exchange.engine.settings.responseHeaders.length === 0
+        ? Effect.succeed(exchange.accessed ? varyOnCookie(response) : response)
+        : Effect.matchCauseEffect(settled(exchange, audience), {
+          onFailure: (cause) =>
+            Effect.as(
+              Effect.andThen(ErrorReporter.report(cause), Effect.logError("The session could not be committed", cause)),
+              unavailable
+            ),
+          onSuccess: ({ headers, outcome }) => {
+            if (outcome.gone && exchange.engine.settings.onGone === "fail") return Effect.succeed(conflict)
+            return Effect.succeed(decorate(exchange, response, outcome, headers))
+          }
+        }))
+
+const noStore = { "cache-control": "no-store" }
+
+// Made anew, not out of the handler's response: a cookie that was set so far must not leave.
+const unavailable = HttpServerResponse.empty({ status: 503, headers: noStore })
+
+const conflict = HttpServerResponse.empty({ status: 409, headers: noStore })
+
+const settled = (exchange: Exchange.Exchange, audience: string) =>
+  Effect.flatMap(commit(exchange), (outcome) =>
+    Effect.map(
+      exchange.broken
+        ? Effect.succeed({})
+        : Properties.headers(exchange, audience, exchange.engine.settings.responseHeaders),
+      (headers) => ({ outcome, headers })
+    ))
+
+const decorate = (
+  exchange: Exchange.Exchange,
+  response: HttpServerResponse.HttpServerResponse,
+  outcome: Exchange.Outcome,
+  headers: Record<string, string>
+): HttpServerResponse.HttpServerResponse => {
+  const varied = exchange.accessed || outcome.cookies.length > 0 ? varyOnCookie(response) : response
+  if (outcome.cookies.length === 0) return HttpServerResponse.setHeaders(varied, headers)
+  return HttpServerResponse.updateCookies(
+    // RFC 9111, section 5.2.2.5; a shared cache that stored this response would hand one user's session to others.
+    HttpServerResponse.setHeaders(varied, { ...headers, ...noStore }),
+    (cookies) => Cookies.fromIterable([...Object.values(cookies.cookies), ...outcome.cookies.map(toCookie)])
+  )
+}
+
+const template = Cookies.makeCookieUnsafe("session", "")
+
+/**
+ * The codec writes values and attributes as they go over the wire, in the
+ * reference's order and with attributes that `Cookies` does not know. They ride
+ * as the encoded value, which is base64url and needs no encoding.
+ */
+const toCookie = ({ name, rest }: CookieCodec.SetCookie): Cookies.Cookie =>
+  Object.assign(Object.create(Object.getPrototypeOf(template)), {
+    name,
+    value: rest.slice(0, rest.indexOf(";")),
+    valueEncoded: rest
+  })
+
+const varyOnCookie = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
+  const vary = response.headers["vary"]
+  if (vary === undefined) return HttpServerResponse.setHeader(response, "vary", "Cookie")
+  const names = vary.split(",").map((name) => name.trim().toLowerCase())
+  return names.includes("cookie") || names.includes("*")
+    ? response
+    : HttpServerResponse.setHeader(response, "vary", `${vary}, Cookie`)
+}
+
+// -----------------------------------------------------------------------------
+// layers
+// -----------------------------------------------------------------------------
+
+/**
+ * The codec and the crypto of the runtime, as `layer` provides them.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerServices: Layer.Layer<CookieCodec.CookieCodec | Crypto.Crypto, never, SessionConfig> = Layer.fresh(
+  // An application may have two configurations, and a layer that is shared is built once.
+  Layer.provideMerge(CookieCodec.layer, Crypto.layer)
+)
+
+type Provided<S extends Sessions> = HttpRouter.Request.From<"Requires", Session.Provides<S[number]>>
+
+/**
+ * Gives sessions to the routes that it is provided to.
+ *
+ * **Details**
+ *
+ * The classes share one cookie, each with its audience. They may be given together
+ * or by several layers: a request has one exchange for each configuration, and
+ * commits once.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <const S extends Sessions>(
+  ...sessions: S
+): Layer.Layer<Provided<S>, never, SessionConfig | SessionStore> =>
+  layerWith(...sessions).pipe(Layer.provide(layerServices))
+
+/**
+ * As `layer`, with the codec and the crypto from the context.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWith = <const S extends Sessions>(...sessions: S): Layer.Layer<Provided<S>, never, Services> =>
+  middleware<S>((engine, handler) => run(engine, sessions, handler))
+
+/**
+ * Gives sessions to every route, and runs for requests that match none: where a
+ * 404 should refresh a session too.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerGlobal = <const S extends Sessions>(
+  ...sessions: S
+): Layer.Layer<
+  Provided<S> | HttpRouter.Request.From<"GlobalRequires", Session.Provides<S[number]>>,
+  never,
+  SessionConfig | SessionStore | HttpRouter.HttpRouter
+> =>
+  HttpRouter.middleware(
+    Effect.map(engine, (engine) => (handler) => run(engine, sessions, handler)),
+    { global: true }
+  ).pipe(Layer.provide(layerServices)) as never
+
+/**
+ * As `layer` for one class, for routes that need a session of it: without one they
+ * fail with `SessionRequired`, a 401, and their handlers do not run.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerRequired = <Self, Id extends string, Data, Stored, Mismatch>(
+  session: Session.Class<Self, Id, Data, Stored, Mismatch>
+): Layer.Layer<
+  HttpRouter.Request.From<"Requires", Self>,
+  never,
+  SessionConfig | SessionStore | HttpRouter.Request.From<"Error", SessionRequired>
+> =>
+  middleware<readonly [typeof session], SessionRequired>((engine, handler) =>
+    run(engine, [session], Effect.andThen(Session.requiredAny(session), handler))
+  ).pipe(Layer.provide(layerServices))
+
+// A class is only known to be some class here, and TypeScript cannot see what the router computes from it.
+const middleware = <S extends Sessions, E = never>(
+  run: (
+    engine: Exchange.Engine,
+    handler: Handler<Types.unhandled, never>
+  ) => Handler<Types.unhandled | E, HttpServerRequest.HttpServerRequest>
+): Layer.Layer<Provided<S>, never, Services | HttpRouter.Request.From<"Error", E>> =>
+  HttpRouter.middleware(Effect.map(engine, (engine) => (handler) => run(engine, handler))).layer as never

@@ -1,0 +1,40 @@
+/** The `Session-*` headers: properties of a session for other servers and for clients. */
+import { Effect, Redacted } from "effect"
+import { Base64Url } from "effect/encoding"
+import type { Property } from "../SessionConfig.ts"
+import type { SessionError } from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import * as Exchange from "./exchange.ts"
+
+/** The header of a property. */
+export const headerOf = (property: Property): string => `session-${property}`
+
+/** The headers of a session that stands; none where there is none, and none for a property without value. */
+export const headers = (
+  self: Exchange.Exchange,
+  audience: string,
+  properties: ReadonlyArray<Property>
+): Effect.Effect<Record<string, string>, SessionError> =>
+  Effect.flatMap(
+    Effect.zip(Exchange.entry(self, audience), Exchange.seconds),
+    ([entry, now]) =>
+      Effect.sync(() => {
+        const live = self.live
+        if (live === undefined || entry === undefined) return {}
+        const left = SessionState.timeLeft(live.presented.header, self.engine.settings, now)
+        const values: Record<Property, string | undefined> = {
+          // As in the reference, the sid; the cookie's MAC keeps it from opening anything by itself.
+          "id": Base64Url.encode(Redacted.value(live.presented.bytes).subarray(3, 35)),
+          audience,
+          "subject": entry.subject,
+          "timeout": left.next?.toString(),
+          "idling-timeout": left.idling?.toString(),
+          "rolling-timeout": left.rolling?.toString(),
+          "absolute-timeout": left.absolute?.toString()
+        }
+        return Object.fromEntries(properties.flatMap((property) => {
+          const value = values[property]
+          return value === undefined ? [] : [[headerOf(property), value]]
+        }))
+      })
+  )

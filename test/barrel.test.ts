@@ -1,0 +1,22 @@
+import { assert, describe, it } from "@effect/vitest"
+import { readdirSync } from "node:fs"
+import * as Barrel from "../src/index.ts"
+
+// It loads `effect/http-api`, which a server without it should not pay for.
+const ownSubpath = new Set(["SessionHttpApi"])
+
+const modules = readdirSync(new URL("../src/", import.meta.url))
+  .filter((file) => file.endsWith(".ts") && file !== "index.ts")
+  .map((file) => file.slice(0, -".ts".length))
+  .filter((module) => !ownSubpath.has(module))
+
+describe("effect-session", () => {
+  it("exports every module under its name", () => {
+    assert.deepStrictEqual(Object.keys(Barrel).toSorted(), modules.toSorted())
+  })
+
+  it.each(modules)("%s is the module itself", async (module) => {
+    const exported: Record<string, unknown> = Barrel
+    assert.deepStrictEqual(exported[module], await import(`../src/${module}.ts`))
+  })
+})
