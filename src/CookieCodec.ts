@@ -15,7 +15,7 @@ import * as Layout from "./internal/layout.ts"
 import { SessionConfig } from "./SessionConfig.ts"
 import { TooLarge } from "./SessionError.ts"
 import { Flag } from "./SessionState.ts"
-import type { Header, Payload, Refusal } from "./SessionState.ts"
+import type { Header, Payload, Placement, Refusal } from "./SessionState.ts"
 
 /**
  * A cookie header as presented: its fields, which nothing vouches for before
@@ -72,6 +72,13 @@ export interface SetCookie {
 /**
  * Cookies to bytes and back.
  *
+ * **Details**
+ *
+ * Whatever a client sends has a typed outcome, in time linear to its length: a
+ * value, or the `Refusal` that the reference would give. What the program passes
+ * must fit: times and offsets that their fields cannot hold, and keys that there
+ * are not, die.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -83,28 +90,44 @@ export class CookieCodec extends Context.Service<CookieCodec, {
    */
   readonly find: (cookies: string) => ReadonlyArray<string>
 
-  /** The header in a cookie's value. */
+  /** The header in a cookie's value: its first 110 characters, of strict base64url. */
   readonly decode: (value: string) => Presented | Refusal
 
   /** The index of the key that the MAC verifies under (0 is the primary key), or -1. */
   readonly verify: (presented: Presented, sender: Sender) => Effect.Effect<number>
 
-  /** The ciphertext that belongs to a header, gathered from the value and its chunks. */
+  /**
+   * The ciphertext that belongs to a header, gathered from the value and its
+   * chunks. How many there are follows from the header's `dataSize`, so verify it
+   * first.
+   */
   readonly gather: (presented: Presented, value: string, cookies: string) => Uint8Array | Refusal
 
   /** Decrypts, inflates and parses a payload. `key` is what `verify` answered. */
   readonly open: (presented: Presented, key: number, ciphertext: Uint8Array) => Effect.Effect<Payload | Refusal>
 
+  /**
+   * How many characters of base64url the payload will take where it is placed, or
+   * that it does not fit: what `seal` will find.
+   */
+  readonly measure: (payload: Payload, placement: Placement) => Effect.Effect<number, TooLarge>
+
   /** Makes a new version, under a new sid and the primary key. */
   readonly seal: (version: {
     readonly payload: Payload
+    /** Unix seconds. */
     readonly creationTime: number
+    /** Seconds. */
     readonly rollingOffset: number
     /** `Flag.Storage` and `Flag.Forget` are taken from here; the others are the codec's. */
     readonly flags: number
   }, sender: Sender) => Effect.Effect<Sealed, TooLarge>
 
-  /** The same version with another idling offset, under the key that verified it. */
+  /**
+   * The same version with another idling offset, in seconds and at most 2^24 - 1,
+   * under the key that verified it. Takes the place of the presented one in the
+   * cookie; the payload stays as it is.
+   */
   readonly touch: (
     presented: Presented,
     key: number,
@@ -118,13 +141,19 @@ export class CookieCodec extends Context.Service<CookieCodec, {
   /** Encrypts a successor's header so that only the holder of `old` can read it. */
   readonly sealSuccessor: (old: Presented, successor: Presented) => Effect.Effect<Uint8Array>
 
-  /** What `sealSuccessor` sealed, or `undefined` where it does not open. */
+  /**
+   * What `sealSuccessor` sealed, and the index of the key it was made under; or
+   * `undefined` where it does not open.
+   */
   readonly openSuccessor: (
     old: Presented,
     sealed: Uint8Array
   ) => Effect.Effect<{ readonly presented: Presented; readonly key: number } | undefined>
 
-  /** `Set-Cookie` headers for a whole value; chunks up to `previousChunks` that it no longer needs are cleared. */
+  /**
+   * `Set-Cookie` headers for a whole value; chunks up to `previousChunks` that it no
+   * longer needs are cleared. `host` is the request's, for `cookieDomain: "host"`.
+   */
   readonly setCookies: (
     value: Redacted.Redacted<string>,
     previousChunks: number,
@@ -176,7 +205,11 @@ const authenticationInfo = infoFor("authentication")
 const successorInfo = infoFor("successor")
 
 // HTTP headers are bytes, which JavaScript shows as characters up to 255; the reference hashes the bytes.
-const latin1 = (header: string): Uint8Array => Uint8Array.from(header, (character) => character.charCodeAt(0))
+const latin1 = (header: string): Uint8Array => {
+  const bytes = new Uint8Array(header.length)
+  for (let i = 0; i < header.length; i++) bytes[i] = header.charCodeAt(i)
+  return bytes
+}
 
 const bindFlags = Flag.BindIp | Flag.BindScheme | Flag.BindUserAgent
 
@@ -199,7 +232,7 @@ const present = (bytes: Uint8Array): Presented => ({ header: Layout.read(bytes),
 const make = Effect.gen(function*() {
   const crypto = yield* Crypto
   const settings = yield* SessionConfig
-  const { deflate, inflate } = yield* Deflate.make()
+  const { deflate, inflate } = Deflate.make()
 
   const keys = yield* Effect.forEach(settings.keys, (key) => {
     const secret = Redacted.value(key)
@@ -232,18 +265,39 @@ const make = Effect.gen(function*() {
   /** Sets a header's MAC in place. */
   const authenticate = (bytes: Uint8Array, key: number, sender: Sender): Effect.Effect<Presented> => {
     const presented = present(bytes)
-    return Effect.flatMap(messageOf(bytes, presented.header.flags, sender), (message) =>
-      Effect.flatMap(derive(key, authenticationInfo(bytes), macKeySize), (macKey) =>
-        Effect.map(crypto.mac(macKey, message), (mac) => {
-          Layout.mac(bytes).set(mac)
-          return presented
-        })))
+    return Effect.flatMap(
+      messageOf(bytes, presented.header.flags, sender),
+      (message) =>
+        Effect.flatMap(
+          derive(key, authenticationInfo(bytes), macKeySize),
+          (macKey) =>
+            Effect.map(crypto.mac(macKey, message), (mac) => {
+              Layout.mac(bytes).set(mac)
+              return presented
+            })
+        )
+    )
   }
 
   const compress = (plaintext: Uint8Array): Effect.Effect<Uint8Array> =>
-    settings.compressionThreshold === 0 || plaintext.length <= settings.compressionThreshold
+    // What inflates to more than the limit would never open again.
+    settings.compressionThreshold === 0 || plaintext.length <= settings.compressionThreshold ||
+      plaintext.length > settings.inflateLimit
       ? Effect.succeed(plaintext)
       : Effect.map(deflate(plaintext), (deflated) => deflated.length < plaintext.length ? deflated : plaintext)
+
+  /** What is to be encrypted, and what the header has to say of it. */
+  const pack = (payload: Payload, placement: Placement) =>
+    Effect.suspend(() => {
+      const encoded = utf8.encode(Layout.encodePayload(payload))
+      return Effect.flatMap(compress(encoded), (plaintext) => {
+        const size = Base64Url.encodedLength(plaintext.length)
+        const limit = placement === "Cookie" ? room.all - Layout.headerCharacters : Layout.maxUint24
+        return size <= limit
+          ? Effect.succeed({ plaintext, dataSize: size, flags: plaintext === encoded ? 0 : Flag.Deflate })
+          : Effect.fail(new TooLarge({ size, limit }))
+      })
+    })
 
   const read = (plaintext: Uint8Array): Payload | Refusal => Layout.decodePayload(text.decode(plaintext))
 
@@ -311,15 +365,13 @@ const make = Effect.gen(function*() {
         ))
     },
 
+    measure: (payload, placement) => Effect.map(pack(payload, placement), ({ dataSize }) => dataSize),
+
     seal: Effect.fnUntraced(function*({ creationTime, flags, payload, rollingOffset }, sender) {
-      const encoded = utf8.encode(Layout.encodePayload(payload))
-      const plaintext = yield* compress(encoded)
       const stored = flags & Flag.Storage
-      const dataSize = Base64Url.encodedLength(plaintext.length)
-      const limit = stored === 0 ? room.all - Layout.headerCharacters : Layout.maxUint24
-      if (dataSize > limit) return yield* new TooLarge({ size: dataSize, limit })
+      const { dataSize, flags: packed, plaintext } = yield* pack(payload, stored === 0 ? "Cookie" : "Server")
       const bytes = Layout.write(yield* crypto.randomBytes(Layout.sidSize), {
-        flags: stored | (flags & Flag.Forget) | (plaintext === encoded ? 0 : Flag.Deflate) | settings.bindFlags,
+        flags: stored | (flags & Flag.Forget) | packed | settings.bindFlags,
         creationTime,
         rollingOffset,
         dataSize
@@ -348,12 +400,15 @@ const make = Effect.gen(function*() {
     sealSuccessor: (old, successor) => {
       const bytes = Redacted.value(old.bytes)
       // Racing requests seal different successors under one old sid: an iv from that sid would serve more than once.
-      return Effect.flatMap(crypto.randomBytes(ivSize), (iv) =>
-        Effect.flatMap(derive(0, successorInfo(bytes), keySize), (secret) =>
-          Effect.map(
-            crypto.encrypt(secret, iv, Redacted.value(successor.bytes), Layout.additionalData(bytes)),
-            (sealed) => concat(iv, sealed)
-          )))
+      return Effect.flatMap(
+        crypto.randomBytes(ivSize),
+        (iv) =>
+          Effect.flatMap(derive(0, successorInfo(bytes), keySize), (secret) =>
+            Effect.map(
+              crypto.encrypt(secret, iv, Redacted.value(successor.bytes), Layout.additionalData(bytes)),
+              (sealed) => concat(iv, sealed)
+            ))
+      )
     },
 
     openSuccessor: (old, sealed) => {
@@ -410,10 +465,45 @@ const make = Effect.gen(function*() {
  * What does not depend on a request is prepared when the layer is built: the
  * extract step of HKDF for each key, the attributes, the names of the chunks.
  *
+ * A payload is encrypted under AES-256-GCM and a header is authenticated under
+ * HMAC-SHA256, with keys that HKDF derives from the secret and the version's sid.
+ *
  * **Gotchas**
  *
  * With `bind`, a sender of whom nothing is known (a Unix socket, no User-Agent)
  * gets a cookie that is not bound, as in lua-resty-session.
+ *
+ * **Example** (The cookie of a session)
+ *
+ * ```ts
+ * import * as assert from "node:assert/strict"
+ * import { Effect, Layer, Redacted } from "effect"
+ * import * as CookieCodec from "effect-session/CookieCodec"
+ * import * as Crypto from "effect-session/Crypto"
+ * import * as SessionConfig from "effect-session/SessionConfig"
+ *
+ * const sender = { ip: "192.0.2.1", scheme: "https", userAgent: undefined } as const
+ *
+ * const cookies = Effect.gen(function*() {
+ *   const codec = yield* CookieCodec.CookieCodec
+ *   const sealed = yield* codec.seal({
+ *     payload: [{ audience: "shop", data: { items: ["tea"] }, subject: undefined }],
+ *     creationTime: 1795394320,
+ *     rollingOffset: 0,
+ *     flags: 0
+ *   }, sender)
+ *   return codec.setCookies(sealed.value, 1, undefined)
+ * })
+ *
+ * const Codec = CookieCodec.layer.pipe(Layer.provide([
+ *   SessionConfig.layer({ secret: Redacted.make("Wq3Zk0nJ5vXo8uT1rYc6sBd9hLf2mAe4") }),
+ *   Crypto.layer
+ * ]))
+ * const [cookie] = await Effect.runPromise(Effect.provide(cookies, Codec))
+ *
+ * assert.equal(cookie?.name, "__Host-session")
+ * assert.match(cookie.rest, /^[\w-]+; Path=\/; SameSite=Strict; Secure; HttpOnly$/)
+ * ```
  *
  * @category layers
  * @since 0.1.0

@@ -8,7 +8,9 @@
  *
  * @since 0.1.0
  */
-import { Array, Config, Context, Duration, Effect, Layer, Predicate, Record, Redacted, Result } from "effect"
+import { Config, Context, Duration, Effect, Layer, Record } from "effect"
+import type { Redacted } from "effect"
+import type { Kind } from "./internal/kinds.ts"
 import * as validate from "./internal/validate.ts"
 import { InvalidConfig, SessionError } from "./SessionError.ts"
 import { Flag } from "./SessionState.ts"
@@ -16,6 +18,13 @@ import { Flag } from "./SessionState.ts"
 /**
  * A property of a session that can be put into a header; see
  * `Options.responseHeaders`.
+ *
+ * **Details**
+ *
+ * `id` is the session's public handle, which only server placement has. With
+ * `hashStorageKey: false`, as in the presets, it is the sid, as in the references.
+ * The timeouts are the seconds left; `timeout` is the shortest of them. A property
+ * without a value sets no header.
  *
  * @category models
  * @since 0.1.0
@@ -156,8 +165,8 @@ export interface Options {
    *
    * `"Strict"` never; `"Lax"` with links followed to here, which sites need whose
    * users arrive by mail, or come back from a single sign-on; `"None"` always;
-   * `"Default"` is written as it is, and browsers take it for no value (RFC
-   * 6265bis, section 5.6.7), which most treat as Lax.
+   * `"Default"` is written as it is, and browsers take it for no value, which most
+   * treat as Lax (RFC 6265bis, section 4.1.2.7).
    */
   readonly cookieSameSite?: "Strict" | "Lax" | "None" | "Default" | undefined
   /** Which cookies Chrome drops last when a site has too many. Default: not said. */
@@ -258,7 +267,12 @@ export interface Options {
   readonly compressionThreshold?: number | undefined
   /**
    * Most bytes that a payload may inflate to; a larger one opens no session.
-   * Default: 65,536 bytes; 1,024 to 16,777,216. The references have no limit.
+   * Default: 65,536 bytes; 1,024 to 16,777,216.
+   *
+   * **Gotchas**
+   *
+   * The references have no limit, and the presets leave this one in place: raise it
+   * where the other side keeps more than that in a session.
    */
   readonly inflateLimit?: number | undefined
   /**
@@ -496,7 +510,7 @@ export const kong: Options = {
   compatibility: "kong"
 }
 
-const defaults = {
+const defaults: validate.Defaults = {
   secretFallbacks: [],
   ikmFallbacks: [],
   cookiePrefix: "__Host-",
@@ -531,388 +545,27 @@ const defaults = {
   commitTimeout: "5 seconds",
   onGone: "drop",
   onReuse: "ignore"
-} satisfies Options
-
-/** Options in which everything that has a default is given. */
-type Complete = Options & { readonly [K in keyof typeof defaults]: Exclude<Options[K], undefined> }
-
-const properties = validate.listOf(
-  "id",
-  "audience",
-  "subject",
-  "timeout",
-  "idling-timeout",
-  "rolling-timeout",
-  "absolute-timeout"
-)
-
-const kinds: { readonly [K in keyof Options]-?: validate.Kind<Exclude<Options[K], undefined>> } = {
-  secret: validate.secret,
-  secretFallbacks: validate.secrets,
-  ikm: validate.key,
-  ikmFallbacks: validate.keys,
-  cookiePrefix: validate.oneOfOrNone("__Host-", "__Secure-"),
-  cookieName: validate.text,
-  cookiePath: validate.text,
-  cookieDomain: validate.textOrNone,
-  cookieHttpOnly: validate.boolean,
-  cookieSecure: validate.boolean,
-  cookieSameSite: validate.oneOf("Strict", "Lax", "None", "Default"),
-  cookiePriority: validate.oneOf("Low", "Medium", "High"),
-  cookieSameParty: validate.boolean,
-  cookiePartitioned: validate.boolean,
-  remember: validate.boolean,
-  rememberSafety: validate.oneOf("None", "Low", "Medium", "High", "Very High"),
-  rememberCookieName: validate.text,
-  rememberRollingTimeout: validate.duration,
-  rememberAbsoluteTimeout: validate.duration,
-  audience: validate.text,
-  subject: validate.text,
-  enforceSameSubject: validate.boolean,
-  staleTtl: validate.duration,
-  idlingTimeout: validate.duration,
-  rollingTimeout: validate.duration,
-  absoluteTimeout: validate.duration,
-  touchThreshold: validate.duration,
-  compressionThreshold: validate.integer,
-  inflateLimit: validate.integer,
-  bind: validate.listOf("ip", "scheme", "user-agent"),
-  hashStorageKey: validate.boolean,
-  hashSubject: validate.boolean,
-  storeMetadata: validate.boolean,
-  responseHeaders: properties,
-  requestHeaders: properties,
-  commitTimeout: validate.duration,
-  onGone: validate.oneOf("drop", "fail"),
-  onReuse: validate.oneOf("ignore", "revoke"),
-  compatibility: validate.oneOf("kong", "lua")
 }
 
-/** What a setting has to fulfil beyond being of its kind. */
-interface Rule {
-  readonly setting: keyof Options
-  readonly isBroken: (options: Complete) => boolean
-  readonly problem: string
-  readonly fix: string
-  /** What becomes of it with `compatibility`; refused, if not said. */
-  readonly compatible?: "warned" | "accepted"
-}
+/** What is written and what is accepted are told apart in two places, and have to agree. */
+const kinds: { readonly [S in keyof Options]-?: Kind<Exclude<Options[S], undefined>> } = validate.kinds
 
-type KeySetting = "secret" | "secretFallbacks" | "ikm" | "ikmFallbacks"
-
-const keysOf = (options: Complete, ...settings: ReadonlyArray<KeySetting>): ReadonlyArray<string | Uint8Array> =>
-  settings.flatMap((setting) => Array.ensure<Redacted.Redacted<string | Uint8Array>>(options[setting] ?? []))
-    .map(Redacted.value)
-
-const makeOne = "Make one with `openssl rand -base64 32`"
-
-const keyRules: ReadonlyArray<Rule> = [
-  {
-    setting: "ikm",
-    isBroken: (options) => options.secret !== undefined && options.ikm !== undefined,
-    problem: "is given beside `secret`, and only one can be the key",
-    fix: "Leave one of them out",
-    compatible: "warned"
-  },
-  {
-    setting: "ikmFallbacks",
-    isBroken: (options) => options.secretFallbacks.length > 0 && options.ikmFallbacks.length > 0,
-    problem: "is given beside `secretFallbacks`, and would hide them",
-    fix: "Leave one of them out",
-    compatible: "warned"
-  },
-  ...(["secret", "secretFallbacks"] as const).flatMap((setting): ReadonlyArray<Rule> => [
-    {
-      setting,
-      isBroken: (options) => keysOf(options, setting).some((key) => validate.byteLength(key) < 32),
-      problem: "has fewer than 32 bytes",
-      fix: makeOne,
-      compatible: "warned"
-    },
-    {
-      setting,
-      isBroken: (options) => keysOf(options, setting).some((key) => /^\s|\s$/.test(String(key))),
-      problem: "begins or ends with white space, which files and lists add unseen",
-      fix: "Remove it",
-      compatible: "warned"
-    }
-  ]),
-  ...(["ikm", "ikmFallbacks"] as const).map((setting): Rule => ({
-    setting,
-    isBroken: (options) => keysOf(options, setting).some((key) => validate.byteLength(key) !== 32),
-    problem: "is not 32 bytes long",
-    fix: makeOne
-  })),
-  ...(["secret", "secretFallbacks", "ikm", "ikmFallbacks"] as const).map((setting): Rule => ({
-    setting,
-    isBroken: (options) => keysOf(options, setting).some(validate.isGuessable),
-    problem: "can be guessed: it has fewer than 8 different characters, or is a placeholder",
-    fix: makeOne,
-    compatible: "warned"
-  })),
-  ...([["secret", "secretFallbacks"], ["ikm", "ikmFallbacks"]] as const).map(([primary, setting]): Rule => ({
-    setting,
-    isBroken: (options) => validate.hasDuplicates(keysOf(options, primary, setting)),
-    problem: `repeats a key, or has that of \`${primary}\``,
-    fix: "Leave it out: it does nothing, and after a rotation the old key belongs here",
-    compatible: "warned"
-  }))
-]
-
-/** None for the values that the reference leaves out of the cookie too. */
-const domainOf = (options: Complete): string | undefined =>
-  options.cookieDomain === "" || options.cookieDomain === "localhost" ? undefined : options.cookieDomain
-
-const isSecureForced = (options: Complete): boolean =>
-  options.cookiePrefix !== "" || options.cookieSameSite === "None" || options.cookieSameParty
-
-const cookieRules: ReadonlyArray<Rule> = [
-  ...(["cookieName", "rememberCookieName"] as const).flatMap((setting): ReadonlyArray<Rule> => [
-    {
-      setting,
-      isBroken: (options) => !validate.isToken(options[setting]),
-      problem: "is empty, or has characters that no cookie's name can have",
-      fix: "Use letters, digits, \"-\" and \"_\""
-    },
-    {
-      setting,
-      isBroken: (options) => options[setting].length > 128,
-      problem: "has more than 128 characters",
-      fix: "Use a shorter one: every cookie of a session pays for it"
-    },
-    {
-      setting,
-      isBroken: (options) => /^__(host|secure)-/i.test(options[setting]),
-      problem: "begins with a prefix",
-      fix: "Leave the prefix out, and set `cookiePrefix` to it"
-    }
-  ]),
-  {
-    setting: "rememberCookieName",
-    isBroken: (options) => validate.isSameOrChunk(options.cookieName, options.rememberCookieName),
-    problem: "is the name of the session cookie, or of its continuation",
-    fix: "Choose a name that differs in more than a number at its end"
-  },
-  {
-    setting: "cookiePath",
-    isBroken: (options) => !validate.isCookiePath(options.cookiePath),
-    problem: "does not begin with \"/\", or has \";\", controls or characters outside of ASCII",
-    fix: "Write \"/\", or a path as URLs spell it"
-  },
-  {
-    setting: "cookieDomain",
-    isBroken: (options) => options.cookieDomain.startsWith("."),
-    problem: "begins with a dot",
-    fix: "Leave the dot out: subdomains are meant anyway"
-  },
-  {
-    setting: "cookieDomain",
-    isBroken: (options) => validate.isAddress(options.cookieDomain),
-    problem: "is an IP address, for which browsers take no domain",
-    fix: "Leave it out"
-  },
-  {
-    setting: "cookieDomain",
-    isBroken: (options) => options.cookieDomain !== "" && !validate.isDomainName(options.cookieDomain),
-    problem: "is not a domain name",
-    fix: "Write the name alone, such as \"example.com\"; international names in their \"xn--\" form"
-  },
-  {
-    setting: "cookiePath",
-    isBroken: (options) => options.cookiePrefix === "__Host-" && options.cookiePath !== "/",
-    problem: "must be \"/\" with the prefix `__Host-`",
-    fix: "Leave it out, or set `cookiePrefix` to \"__Secure-\"",
-    compatible: "accepted"
-  },
-  {
-    setting: "cookieDomain",
-    isBroken: (options) => options.cookiePrefix === "__Host-" && domainOf(options) !== undefined,
-    problem: "cannot be given with the prefix `__Host-`",
-    fix: "Leave it out, or set `cookiePrefix` to \"__Secure-\"",
-    compatible: "accepted"
-  },
-  {
-    setting: "cookieSecure",
-    isBroken: (options) => !options.cookieSecure && options.cookiePrefix !== "",
-    problem: "must be true with a `cookiePrefix`",
-    fix: "Leave it out; without HTTPS, set `cookiePrefix` to \"\"",
-    compatible: "accepted"
-  },
-  {
-    setting: "cookieSecure",
-    isBroken: (options) => !options.cookieSecure && isSecureForced(options),
-    problem: "must be true with `cookieSameSite: \"None\"` and with `cookieSameParty`",
-    fix: "Leave it out",
-    compatible: "accepted"
-  },
-  {
-    setting: "cookieSecure",
-    isBroken: (options) => !options.cookieSecure && !isSecureForced(options) && options.cookiePartitioned,
-    problem: "must be true with `cookiePartitioned`",
-    fix: "Leave it out",
-    compatible: "warned"
-  },
-  {
-    setting: "cookieSameParty",
-    isBroken: (options) => options.cookieSameParty && options.cookieSameSite === "Strict",
-    problem: "cannot be true with `cookieSameSite: \"Strict\"`",
-    fix: "Leave it out, or set `cookieSameSite` to \"Lax\""
-  }
-]
-
-const seconds = (input: Duration.Input): number => Math.floor(Duration.toSeconds(input))
-
-const exceeds = (input: Duration.Input, limit: Duration.Input): boolean =>
-  seconds(limit) > 0 && seconds(input) > seconds(limit)
-
-const timeRules: ReadonlyArray<Rule> = [
-  ...([
-    "staleTtl",
-    "idlingTimeout",
-    "rollingTimeout",
-    "absoluteTimeout",
-    "touchThreshold",
-    "rememberRollingTimeout",
-    "rememberAbsoluteTimeout"
-  ] as const).flatMap((setting): ReadonlyArray<Rule> => [
-    {
-      setting,
-      isBroken: (options) => !Number.isFinite(seconds(options[setting])) || seconds(options[setting]) < 0,
-      problem: "is negative or infinite",
-      fix: "Write a duration such as \"15 minutes\", or 0 for none"
-    },
-    {
-      setting,
-      isBroken: (options) => seconds(options[setting]) === 0 && Duration.toSeconds(options[setting]) > 0,
-      problem: "is less than a second",
-      fix: "Write it with its unit, such as \"15 minutes\": a bare number is milliseconds"
-    }
-  ]),
-  {
-    setting: "staleTtl",
-    isBroken: (options) => exceeds(options.staleTtl, "1 hour"),
-    problem: "is longer than an hour",
-    fix: "Write the time that requests under way may take, such as \"10 seconds\"",
-    compatible: "warned"
-  },
-  ...([
-    ["idlingTimeout", "rollingTimeout"],
-    ["idlingTimeout", "absoluteTimeout"],
-    ["rollingTimeout", "absoluteTimeout"],
-    ["rememberRollingTimeout", "rememberAbsoluteTimeout"]
-  ] as const).map(([setting, limit]): Rule => ({
-    setting,
-    isBroken: (options) => exceeds(options[setting], options[limit]),
-    problem: `is longer than \`${limit}\`, which ends the session before`,
-    fix: `Set it to at most \`${limit}\`, or one of them to 0, which disables it`,
-    compatible: "warned"
-  })),
-  {
-    setting: "absoluteTimeout",
-    isBroken: (options) =>
-      [options.idlingTimeout, options.rollingTimeout, options.absoluteTimeout].every((timeout) =>
-        seconds(timeout) === 0
-      ),
-    problem: "is 0 like the other timeouts, and sessions would never end",
-    fix: "Set at least one of `idlingTimeout`, `rollingTimeout` and `absoluteTimeout`",
-    compatible: "warned"
-  },
-  {
-    setting: "touchThreshold",
-    isBroken: (options) =>
-      seconds(options.idlingTimeout) > 0 && seconds(options.touchThreshold) >= seconds(options.idlingTimeout),
-    problem: "is not less than `idlingTimeout`, and sessions in use would time out",
-    fix: "Set it to less than `idlingTimeout`",
-    compatible: "warned"
-  },
-  {
-    setting: "commitTimeout",
-    isBroken: (options) => {
-      const millis = Duration.toMillis(options.commitTimeout)
-      return millis < 1 || millis > 60_000
-    },
-    problem: "is not between 1 millisecond and 1 minute",
-    fix: "Write the time that a response may wait for the store, such as \"5 seconds\""
-  }
-]
-
-const otherRules: ReadonlyArray<Rule> = [
-  ...(["audience", "subject"] as const).flatMap((setting): ReadonlyArray<Rule> => [
-    {
-      setting,
-      isBroken: (options) => options[setting] === "",
-      problem: "is empty",
-      fix: "Leave it out"
-    },
-    {
-      setting,
-      isBroken: (options) => validate.hasControls(options[setting] ?? ""),
-      problem: "has control characters, which no header can carry",
-      fix: "Leave them out"
-    }
-  ]),
-  {
-    setting: "compressionThreshold",
-    isBroken: (options) => options.compressionThreshold < 0,
-    problem: "is negative",
-    fix: "Write a number of bytes, or 0 to never deflate"
-  },
-  {
-    setting: "inflateLimit",
-    isBroken: (options) => options.inflateLimit < 1024 || options.inflateLimit > 16 * 1024 * 1024,
-    problem: "is not between 1024 and 16777216",
-    fix: "Write the bytes of the largest session that you expect"
-  },
-  ...(["bind", "responseHeaders", "requestHeaders"] as const).map((setting): Rule => ({
-    setting,
-    isBroken: (options) => new Set(options[setting]).size < options[setting].length,
-    problem: "names something twice",
-    fix: "Name it once"
-  })),
-  {
-    setting: "hashStorageKey",
-    isBroken: (options) => !options.hashStorageKey && options.compatibility === undefined,
-    problem: "must be true: whoever reads a sid in the database can open its session",
-    fix: "Leave it out, or set `compatibility` to the program that shares the database"
-  },
-  {
-    setting: "remember",
-    isBroken: (options) => options.remember,
-    problem: "is not available in this version",
-    fix: "Leave it out"
-  }
-]
-
-const toReason = ({ fix, problem, setting }: Rule): InvalidConfig => new InvalidConfig({ setting, problem, fix })
-
-const rules: ReadonlyArray<Rule> = [...keyRules, ...cookieRules, ...timeRules, ...otherRules]
-
-/** What no type tells in JavaScript: a setting that does not exist, or whose value is of another kind. */
-const findMisfit = (options: Options): InvalidConfig | undefined => {
-  for (const [setting, value] of Object.entries(options)) {
-    if (!Record.has(kinds, setting)) {
-      const fix = "See `SessionConfig.Options` for all there are; where sessions live is the layer of `SessionStore`"
-      return new InvalidConfig({ setting, problem: "is not a setting", fix })
-    }
-    if (value !== undefined && !kinds[setting].is(value)) {
-      return new InvalidConfig({ setting, problem: `is not ${kinds[setting].name}`, fix: kinds[setting].fix })
-    }
-  }
-  return undefined
-}
+/** An `undefined` that is given would hide a default, or what was given elsewhere. */
+const definedOf = (options: Options): Options =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
 const bindFlags = { ip: Flag.BindIp, scheme: Flag.BindScheme, "user-agent": Flag.BindUserAgent }
 
-const toSettings = (options: Complete, keys: Settings["keys"]): Settings => {
+const toSettings = (options: validate.Complete, keys: Settings["keys"]): Settings => {
   const isHost = options.cookiePrefix === "__Host-"
   return {
     keys,
     cookieName: options.cookiePrefix + options.cookieName,
     cookieNameExact: options.cookiePrefix !== "",
     cookiePath: isHost ? "/" : options.cookiePath,
-    cookieDomain: isHost ? undefined : domainOf(options),
+    cookieDomain: isHost ? undefined : validate.domainOf(options),
     cookieHttpOnly: options.cookieHttpOnly,
-    cookieSecure: options.cookieSecure || isSecureForced(options),
+    cookieSecure: options.cookieSecure || validate.isSecureForced(options),
     cookieSameSite: options.cookieSameSite,
     cookiePriority: options.cookiePriority,
     cookieSameParty: options.cookieSameParty,
@@ -920,16 +573,16 @@ const toSettings = (options: Complete, keys: Settings["keys"]): Settings => {
     remember: options.remember,
     rememberSafety: options.rememberSafety,
     rememberCookieName: options.cookiePrefix + options.rememberCookieName,
-    rememberRollingTimeout: seconds(options.rememberRollingTimeout),
-    rememberAbsoluteTimeout: seconds(options.rememberAbsoluteTimeout),
+    rememberRollingTimeout: validate.seconds(options.rememberRollingTimeout),
+    rememberAbsoluteTimeout: validate.seconds(options.rememberAbsoluteTimeout),
     audience: options.audience,
     subject: options.subject,
     enforceSameSubject: options.enforceSameSubject,
-    staleTtl: seconds(options.staleTtl),
-    idlingTimeout: seconds(options.idlingTimeout),
-    rollingTimeout: seconds(options.rollingTimeout),
-    absoluteTimeout: seconds(options.absoluteTimeout),
-    touchThreshold: seconds(options.touchThreshold),
+    staleTtl: validate.seconds(options.staleTtl),
+    idlingTimeout: validate.seconds(options.idlingTimeout),
+    rollingTimeout: validate.seconds(options.rollingTimeout),
+    absoluteTimeout: validate.seconds(options.absoluteTimeout),
+    touchThreshold: validate.seconds(options.touchThreshold),
     compressionThreshold: options.compressionThreshold,
     inflateLimit: options.inflateLimit,
     bindFlags: options.bind.reduce((flags, what) => flags | bindFlags[what], 0),
@@ -943,12 +596,6 @@ const toSettings = (options: Complete, keys: Settings["keys"]): Settings => {
     onReuse: options.onReuse
   }
 }
-
-const missingKey = new InvalidConfig({
-  setting: "secret",
-  problem: "is missing",
-  fix: `Set SESSION_SECRET, or give \`secret\`. ${makeOne}`
-})
 
 const refuse = (reason: InvalidConfig) => Effect.fail(new SessionError({ reason }))
 
@@ -979,23 +626,20 @@ const refuse = (reason: InvalidConfig) => Effect.fail(new SessionError({ reason 
  */
 export const make: (options: Options) => Effect.Effect<Settings, SessionError> = Effect.fnUntraced(
   function*(options) {
-    const misfit = findMisfit(options)
+    const misfit = validate.findMisfit(options)
     if (misfit !== undefined) return yield* refuse(misfit)
 
     const primary = options.ikm ?? options.secret
-    if (primary === undefined) return yield* refuse(missingKey)
+    if (primary === undefined) return yield* refuse(new InvalidConfig(validate.missingKey))
 
-    // a given `undefined` would hide a default; that none is left, the type of `filter` does not say
-    const complete = { ...defaults, ...Record.filter(options, Predicate.isNotUndefined) } as Complete
-    const { compatibility } = complete
-    const broken = rules.filter((rule) => rule.isBroken(complete))
-    const refused = broken.find((rule) => compatibility === undefined || rule.compatible === undefined)
-    if (refused !== undefined) return yield* refuse(toReason(refused))
+    // the type of `definedOf` cannot say that no `undefined` is left
+    const complete = { ...defaults, ...definedOf(options) } as validate.Complete
+    const { refused, warned } = validate.check(complete)
+    if (refused !== undefined) return yield* refuse(refused)
 
-    const warned = broken.filter((rule) => rule.compatible === "warned")
     yield* Effect.forEach(
       warned,
-      (rule) => Effect.logWarning(`Accepted for compatibility with ${compatibility}: ${toReason(rule).message}`),
+      ({ message }) => Effect.logWarning(`Accepted for compatibility with ${complete.compatibility}: ${message}`),
       { discard: true }
     )
     const { ikmFallbacks, secretFallbacks } = complete
@@ -1033,14 +677,21 @@ const toVariable = (setting: string): string => `SESSION_${setting.replace(/[A-Z
 const { compatibility: _, ...readable } = kinds
 
 /** What the environment sets, and nothing else. */
-const environment: Config.Config<Options> = Config.map(
-  Config.all(Record.map(
-    readable,
-    (kind, setting) => Config.withDefault<unknown, undefined>(kind.read(toVariable(setting)), undefined)
-  )),
-  // `Record.map` forgets which setting is of which kind; `kinds` is typed so that the values fit `Options`
-  (values) => Record.filter(values, Predicate.isNotUndefined) as Options
-)
+const readEnvironment = (): Config.Config<Options> =>
+  Config.map(
+    Config.all(Record.map(
+      readable,
+      (kind: Kind<unknown>, setting) => Config.withDefault(kind.read(toVariable(setting)), undefined)
+    )),
+    // `Record.map` forgets which setting is of which kind; the type of `kinds` says that they are those of `Options`
+    (values) => definedOf(values as Options)
+  )
+
+/** Settings that say one thing in two ways: the environment's way replaces that of the options. */
+const replace = (found: Options, ways: ReadonlyArray<keyof Options>): Options =>
+  ways.some((setting) => found[setting] !== undefined)
+    ? Object.fromEntries(ways.map((setting) => [setting, undefined]))
+    : {}
 
 /** Tells that a value came from the environment, and from which variable. */
 const nameVariable = (found: Options) => (error: SessionError): SessionError =>
@@ -1049,7 +700,7 @@ const nameVariable = (found: Options) => (error: SessionError): SessionError =>
       reason: new InvalidConfig({
         setting: error.reason.setting,
         problem: error.reason.problem,
-        fix: `${error.reason.fix} (${toVariable(error.reason.setting)})`
+        fix: `${error.reason.fix} (read from ${toVariable(error.reason.setting)})`
       })
     })
     : error
@@ -1063,7 +714,8 @@ const nameVariable = (found: Options) => (error: SessionError): SessionError =>
  *
  * What the environment says goes before `options`, which go before the defaults.
  * The key is one thing, whichever way it is given: `SESSION_SECRET` as well as
- * `SESSION_IKM` replaces both `secret` and `ikm` of the options.
+ * `SESSION_IKM` replaces both `secret` and `ikm` of the options. So it is with the
+ * fallbacks.
  *
  * | settings | are written as |
  * |---|---|
@@ -1112,10 +764,11 @@ const nameVariable = (found: Options) => (error: SessionError): SessionError =>
 export const layerConfig = (options: Options = {}): Layer.Layer<SessionConfig, SessionError | Config.ConfigError> =>
   Layer.effect(
     SessionConfig,
-    Effect.flatMap(environment, (found) => {
-      const replaced = found.secret === undefined && found.ikm === undefined
-        ? {}
-        : { secret: undefined, ikm: undefined }
-      return Effect.mapError(make({ ...options, ...replaced, ...found }), nameVariable(found))
-    })
+    Effect.flatMap(Effect.suspend(readEnvironment), (found) =>
+      make({
+        ...options,
+        ...replace(found, ["secret", "ikm"]),
+        ...replace(found, ["secretFallbacks", "ikmFallbacks"]),
+        ...found
+      }).pipe(Effect.mapError(nameVariable(found))))
   )

@@ -7,9 +7,9 @@
  *
  * @since 0.1.0
  */
-import { Context } from "effect"
-import type { Effect } from "effect"
-import type { SessionError } from "./SessionError.ts"
+import { Context, Effect, Layer } from "effect"
+import type { Scope } from "effect"
+import { InvalidConfig, SessionError, StoreFailed } from "./SessionError.ts"
 
 /**
  * One version of a session, as a store keeps it. Nothing in it opens a session:
@@ -66,7 +66,10 @@ export interface Current {
   readonly _tag: "Current"
   readonly handle: string
   readonly data: Uint8Array
-  /** Whether a request has presented this version yet; see `Touch.seen`. */
+  /**
+   * Whether a request has presented this version yet, as `touch` notes. Also true of
+   * a version that superseded none: nothing waits for it to be seen.
+   */
   readonly seen: boolean
 }
 
@@ -93,8 +96,19 @@ export interface Listed {
  * **Details**
  *
  * `now` is always the caller's clock, in whole unix seconds; a store has none of
- * its own, so that tests can move time. Rows past their `deadline` are as good as
- * gone. Failures are `SessionError` with reason `StoreFailed`.
+ * its own, so that tests can move time. Failures are `SessionError` with reason
+ * `StoreFailed`.
+ *
+ * A session whose current version is past its `deadline` (`now > deadline`) is as
+ * good as gone, with all that it replaced. A store removes it when it likes: until
+ * then its key and its handle may still collide, and `revoke` and `revokeAll`, which
+ * get no clock, may count it.
+ *
+ * A superseded version is reported after its grace too, so that its reuse is noticed,
+ * as long as its session lives. A store may forget the oldest of more than 32.
+ *
+ * Bytes passed to a store are the caller's again after the call; bytes that it
+ * returns are to be read only.
  *
  * @category models
  * @since 0.1.0
@@ -103,7 +117,10 @@ export interface Port {
   /** The version with this key, or `undefined`. */
   readonly load: (key: Uint8Array, now: number) => Effect.Effect<Current | Superseded | undefined, SessionError>
 
-  /** Inserts the first version of a session; never overwrites. */
+  /**
+   * Inserts the first version of a session; never overwrites. `Collision` if the
+   * handle is in use, or the key, by a current version or by a superseded one.
+   */
   readonly create: (
     version: Version & {
       /** Public, not secret: for lists, logs, foreign keys and revocation. */
@@ -121,6 +138,9 @@ export interface Port {
    * With a `successor`, the old version is kept as superseded, to forward to the
    * new one. Without, it dies at once with every superseded version of its
    * session (an explicit renewal).
+   *
+   * The index of the new version takes the place of the old one's. A new version
+   * whose key is another's current one fails with `StoreFailed` and changes nothing.
    */
   readonly supersede: (
     old: Uint8Array,
@@ -129,7 +149,7 @@ export interface Port {
     now: number
   ) => Effect.Effect<{ readonly _tag: "Done" } | Superseded | { readonly _tag: "Gone" }, SessionError>
 
-  /** Moves the last-seen time and the deadline; never creates, never moves data. */
+  /** Moves the deadline, and the last-seen time to `now`; never creates, never moves data. */
   readonly touch: (
     key: Uint8Array,
     touch: {
@@ -137,7 +157,8 @@ export interface Port {
       readonly deadline: number | undefined
       /**
        * Seconds of grace. This version has been presented by a client, so versions that
-       * it replaced, and that wait for that, are honoured so much longer from now.
+       * it replaced, and that wait for that, are honoured so much longer from now. Grace
+       * that runs already is not extended.
        */
       readonly seen: number | undefined
     },
@@ -197,3 +218,388 @@ export class SessionStore extends Context.Service<SessionStore, Placement>()("ef
  * @since 0.1.0
  */
 export class SessionPort extends Context.Service<SessionPort, Port>()("effect-session/SessionPort") {}
+
+/**
+ * Sessions live in the cookie, and nothing on the server.
+ *
+ * **Gotchas**
+ *
+ * A session cannot be revoked or listed, and of two requests that change it at once
+ * the later response wins. Logging out clears the cookie, but a copy of it opens
+ * until its timeouts have passed (OWASP Session Management, "Session Expiration",
+ * asks for expiry on the server).
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerCookie: Layer.Layer<SessionStore> = Layer.succeed(SessionStore, { _tag: "Cookie" })
+
+/**
+ * Provides a port as the placement of sessions: what the author of a store
+ * exports as its layer.
+ *
+ * **Details**
+ *
+ * `effect` may acquire resources; they are released with the layer. What it fails
+ * with and what it requires, the layer does too.
+ *
+ * **Example** (An audit trail in front of another store)
+ *
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import * as SessionStore from "effect-session/SessionStore"
+ * import * as assert from "node:assert/strict"
+ *
+ * const trail: Array<string> = []
+ *
+ * const layerAudited = SessionStore.layerPort(
+ *   Effect.map(SessionStore.SessionPort, (port) => ({
+ *     ...port,
+ *     revoke: (handle: string) =>
+ *       Effect.tap(port.revoke(handle), (ended) => Effect.sync(() => trail.push(`${handle}: ${ended}`)))
+ *   }))
+ * ).pipe(Layer.provide(SessionStore.layerMemory))
+ *
+ * const program = SessionStore.SessionPort.use((port) => port.revoke("nobody"))
+ *
+ * assert.equal(await Effect.runPromise(Effect.provide(program, layerAudited)), false)
+ * assert.deepEqual(trail, ["nobody: false"])
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPort = <E, R>(
+  effect: Effect.Effect<Port, E, R>
+): Layer.Layer<SessionStore | SessionPort, E, Exclude<R, Scope.Scope>> =>
+  Layer.effectContext(
+    Effect.map(effect, (port) =>
+      Context.make(SessionPort, port).pipe(Context.add(SessionStore, { _tag: "Server", port })))
+  )
+
+const defaultMaxSessions = 100_000
+
+/**
+ * Sessions live in the memory of this process: for development, for tests, for
+ * one server that may forget its users when it restarts.
+ *
+ * **Details**
+ *
+ * `maxSessions` (100,000, and at least 1) bounds the memory: one session more, and
+ * the one that was not seen for the longest time is ended. Expired sessions are
+ * removed bit by bit as others are created; there is no timer. Of each session the
+ * last 32 superseded versions are remembered. Each time the layer is built it is a
+ * new, empty store.
+ *
+ * A `maxSessions` that is no such number fails with reason `InvalidConfig`.
+ *
+ * **Gotchas**
+ *
+ * Several processes behind one address need a store that they share. Each call
+ * makes another layer, and so another store: call it once. Who may create sessions
+ * without limit can end those of others, by filling the store.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemoryWith = (options: {
+  /** Most sessions at a time. */
+  readonly maxSessions?: number | undefined
+}): Layer.Layer<SessionStore | SessionPort, SessionError> => {
+  const { maxSessions = defaultMaxSessions } = options
+  return layerPort(
+    Number.isSafeInteger(maxSessions) && maxSessions >= 1
+      ? Effect.sync(() => makeMemory(maxSessions))
+      : Effect.fail(
+        new SessionError({
+          reason: new InvalidConfig({
+            setting: "maxSessions",
+            problem: `${maxSessions} is not an integer of at least 1`,
+            fix: `Leave it out for ${defaultMaxSessions}`
+          })
+        })
+      )
+  )
+}
+
+/**
+ * `layerMemoryWith` for 100,000 sessions.
+ *
+ * **Example** (Logging a user out everywhere else)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as SessionStore from "effect-session/SessionStore"
+ * import * as assert from "node:assert/strict"
+ *
+ * const program = Effect.gen(function*() {
+ *   const port = yield* SessionStore.SessionPort
+ *   const start = (handle: string, createdAt: number) =>
+ *     port.create({
+ *       handle,
+ *       createdAt,
+ *       key: crypto.getRandomValues(new Uint8Array(32)),
+ *       data: new Uint8Array(),
+ *       deadline: createdAt + 3600,
+ *       index: [{ audience: "shop", subject: "alice" }]
+ *     }, createdAt)
+ *   yield* start("phone", 1000)
+ *   yield* start("laptop", 2000)
+ *   yield* port.revokeAll("shop", ["alice"], "laptop")
+ *   return yield* port.list("shop", ["alice"], 2000)
+ * })
+ *
+ * const listed = await Effect.runPromise(Effect.provide(program, SessionStore.layerMemory))
+ *
+ * assert.deepEqual(listed, [{ handle: "laptop", createdAt: 2000, lastSeenAt: 2000, deadline: 5600 }])
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory: Layer.Layer<SessionStore | SessionPort> = layerPort(
+  Effect.sync(() => makeMemory(defaultMaxSessions))
+)
+
+/** Superseded versions that are remembered of each session; one more, and the oldest is forgotten. */
+const maxSuperseded = 32
+
+/** More than the one row that a create adds, so that removing the expired keeps up with any rate of creation. */
+const examinedPerCreate = 2
+
+/**
+ * A place in the circle of rows, which has them in the order in which they were
+ * last seen. A `Map` has an order too, but to find its first entry is to walk over
+ * those deleted in front of it, and an iterator that waits there keeps every table
+ * alive that the map has outgrown.
+ */
+interface Link {
+  older: Link
+  newer: Link
+}
+
+/** What a new version replaces. */
+interface Content {
+  key: string
+  data: Uint8Array
+  deadline: number
+  lastSeenAt: number
+}
+
+interface Row extends Content, Link {
+  readonly handle: string
+  readonly createdAt: number
+  seen: boolean
+  index: ReadonlyArray<string>
+  /** Oldest first. */
+  superseded: ReadonlyArray<Replaced>
+}
+
+interface Replaced {
+  readonly key: string
+  readonly successor: Uint8Array
+  readonly graceEnds: number | undefined
+}
+
+const done = { _tag: "Done" } as const
+const gone = { _tag: "Gone" } as const
+
+// `apply` takes whatever has a length and indices, but is typed for arrays; spreading is six times slower.
+const keyText = (key: Uint8Array): string =>
+  String.fromCharCode.apply(undefined, key as ArrayLike<number> as Array<number>)
+
+// The length tells ("a", "bc") from ("ab", "c").
+const entryText = ({ audience, subject }: IndexEntry): string => `${audience.length}:${audience}${subject}`
+
+// The caller's bytes may be a view of a buffer that is used again or wiped. Not `slice`: a Buffer's does not copy.
+const copy = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes)
+
+const toContent = (version: Version, now: number): Content => ({
+  key: keyText(version.key),
+  data: copy(version.data),
+  deadline: version.deadline,
+  lastSeenAt: now
+})
+
+const findSuperseded = (row: Row | undefined, key: string): Superseded | undefined => {
+  const found = row?.superseded.find((version) => version.key === key)
+  return row && found &&
+    { _tag: "Superseded", handle: row.handle, successor: found.successor, graceEnds: found.graceEnds }
+}
+
+const keyInUse = Effect.fail(
+  new SessionError({
+    reason: new StoreFailed({ operation: "supersede", cause: new Error("The key of the new version is in use") })
+  })
+)
+
+/**
+ * An empty store for at most `maxSessions`, an integer of at least 1. Each
+ * operation is one synchronous step, and so atomic; maps find everything, and no
+ * operation walks over all sessions.
+ */
+const makeMemory = (maxSessions: number): Port => {
+  const byHandle = new Map<string, Row>()
+  /** By the key of the current version, and by those of the superseded. */
+  const byKey = new Map<string, Row>()
+  const byEntry = new Map<string, Set<Row>>()
+  /** An endless round over all rows, in order of creation: no touch moves a row out of its way. */
+  let round = byHandle.values()
+
+  // Joins the newest row to the oldest. The links to itself can only be made once it is there.
+  const ends = {} as Link
+  ends.older = ends
+  ends.newer = ends
+
+  const linkAsNewest = (row: Row): void => {
+    row.older = ends.older
+    row.newer = ends
+    ends.older.newer = row
+    ends.older = row
+  }
+
+  const unlink = (row: Row): void => {
+    row.older.newer = row.newer
+    row.newer.older = row.older
+  }
+
+  const saw = (row: Row): void => {
+    unlink(row)
+    linkAsNewest(row)
+  }
+
+  const setIndex = (row: Row, index: ReadonlyArray<string>): void => {
+    for (const entry of row.index) {
+      const rows = byEntry.get(entry)
+      rows?.delete(row)
+      if (rows?.size === 0) byEntry.delete(entry)
+    }
+    for (const entry of index) {
+      const rows = byEntry.get(entry)
+      if (rows === undefined) byEntry.set(entry, new Set([row]))
+      else rows.add(row)
+    }
+    row.index = index
+  }
+
+  const remove = (row: Row): void => {
+    byHandle.delete(row.handle)
+    byKey.delete(row.key)
+    for (const { key } of row.superseded) byKey.delete(key)
+    setIndex(row, [])
+    unlink(row)
+  }
+
+  const living = (row: Row | undefined, now: number): Row | undefined => {
+    if (row === undefined || now <= row.deadline) return row
+    remove(row)
+    return undefined
+  }
+
+  const removeSomeExpired = (now: number): void => {
+    for (let examined = 0; examined < examinedPerCreate; examined++) {
+      const next = round.next()
+      if (next.done) round = byHandle.values()
+      else living(next.value, now)
+    }
+  }
+
+  const rowsOf = (audience: string, subjects: ReadonlyArray<string>): ReadonlyArray<Row> => [
+    ...new Set(subjects.flatMap((subject) => [...byEntry.get(entryText({ audience, subject })) ?? []]))
+  ]
+
+  return {
+    load: (key, now) =>
+      Effect.sync(() => {
+        const text = keyText(key)
+        const row = living(byKey.get(text), now)
+        return row?.key === text
+          ? { _tag: "Current", handle: row.handle, data: row.data, seen: row.seen }
+          : findSuperseded(row, text)
+      }),
+
+    create: (version, now) =>
+      Effect.sync(() => {
+        const { createdAt, handle } = version
+        const content = toContent(version, now)
+        if (living(byHandle.get(handle), now) ?? living(byKey.get(content.key), now)) return "Collision"
+        removeSomeExpired(now)
+        const row: Row = {
+          handle,
+          createdAt,
+          ...content,
+          seen: true,
+          index: [],
+          superseded: [],
+          older: ends,
+          newer: ends
+        }
+        byHandle.set(handle, row)
+        byKey.set(row.key, row)
+        setIndex(row, version.index.map(entryText))
+        linkAsNewest(row)
+        // Next to the ends is a row, since there are rows.
+        if (byHandle.size > maxSessions) remove(ends.newer as Row)
+        return "Created"
+      }),
+
+    supersede: (old, version, successor, now) =>
+      Effect.suspend((): ReturnType<Port["supersede"]> => {
+        const oldKey = keyText(old)
+        const row = living(byKey.get(oldKey), now)
+        if (row?.key !== oldKey) return Effect.succeed(findSuperseded(row, oldKey) ?? gone)
+        const content = toContent(version, now)
+        if (living(byKey.get(content.key), now) !== undefined) return keyInUse
+        const kept = successor === undefined ? [] : [
+          ...row.superseded.slice(1 - maxSuperseded),
+          { key: oldKey, successor: copy(successor), graceEnds: undefined }
+        ]
+        const replaced = [...row.superseded, row]
+        for (const { key } of replaced.slice(0, replaced.length - kept.length)) byKey.delete(key)
+        Object.assign(row, content, { seen: successor === undefined, superseded: kept })
+        byKey.set(row.key, row)
+        setIndex(row, version.index.map(entryText))
+        saw(row)
+        return Effect.succeed(done)
+      }),
+
+    touch: (key, { deadline, seen }, now) =>
+      Effect.sync(() => {
+        const text = keyText(key)
+        const row = living(byKey.get(text), now)
+        if (row?.key !== text) return findSuperseded(row, text) ?? gone
+        if (deadline !== undefined) row.deadline = deadline
+        if (seen !== undefined) {
+          row.seen = true
+          row.superseded = row.superseded.map((version) =>
+            version.graceEnds === undefined ? { ...version, graceEnds: now + seen } : version
+          )
+        }
+        row.lastSeenAt = now
+        saw(row)
+        return done
+      }),
+
+    revoke: (handle) =>
+      Effect.sync(() => {
+        const row = byHandle.get(handle)
+        if (row !== undefined) remove(row)
+        return row !== undefined
+      }),
+
+    list: (audience, subjects, now) =>
+      Effect.sync(() =>
+        rowsOf(audience, subjects)
+          .filter((row) => living(row, now) !== undefined)
+          .map(({ createdAt, deadline, handle, lastSeenAt }) => ({ handle, createdAt, lastSeenAt, deadline }))
+          .toSorted((one, other) => other.createdAt - one.createdAt)
+      ),
+
+    revokeAll: (audience, subjects, except) =>
+      Effect.sync(() => {
+        const rows = rowsOf(audience, subjects).filter(({ handle }) => handle !== except)
+        rows.forEach(remove)
+        return rows.length
+      })
+  }
+}

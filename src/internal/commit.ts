@@ -54,14 +54,18 @@ const attempt = (self: Exchange.Exchange, count: number): Effect.Effect<Exchange
     const opens = self.intent.ended ||
       SessionState.needsPayload(self.live?.presented.header, self.intent, settings, now)
     return Effect.flatMap(opens ? Exchange.openLocked(self) : Effect.void, () => {
-      const plan = SessionState.plan({
-        header: self.live?.presented.header,
-        presented: self.presented,
-        payload: self.working,
-        intent: self.intent,
-        placement: placement._tag,
-        refresh: refreshes(self)
-      }, settings, now)
+      const plan = SessionState.plan(
+        {
+          header: self.live?.presented.header,
+          presented: self.presented,
+          payload: self.working,
+          intent: self.intent,
+          placement: placement._tag,
+          refresh: refreshes(self)
+        },
+        settings,
+        now
+      )
       return undeliverable(self, plan)
         ? Exchange.fail(new Undeliverable())
         : carryOut(self, plan, now, count)

@@ -182,8 +182,10 @@ const openCookie = (self: Exchange, live: Live): Effect.Effect<void> => {
   // Cookie placement never forwards: the value and its Cookie header are there.
   const ciphertext = codec.gather(live.presented, live.value ?? "", self.request.cookies ?? "")
   if (typeof ciphertext === "string") return refuse(self, ciphertext)
-  return Effect.flatMap(codec.open(live.presented, live.key, ciphertext), (payload) =>
-    typeof payload === "string" ? refuse(self, payload) : settle(self, live, payload, undefined))
+  return Effect.flatMap(
+    codec.open(live.presented, live.key, ciphertext),
+    (payload) => typeof payload === "string" ? refuse(self, payload) : settle(self, live, payload, undefined)
+  )
 }
 
 const openStored = Effect.fnUntraced(function*(self: Exchange, port: Port, live: Live) {
@@ -207,8 +209,10 @@ const openStored = Effect.fnUntraced(function*(self: Exchange, port: Port, live:
 
 const openRow = (self: Exchange, live: Live, data: Uint8Array, handle: string): Effect.Effect<void> =>
   Math.ceil(data.length * 4 / 3) === live.presented.header.dataSize
-    ? Effect.flatMap(self.engine.codec.open(live.presented, live.key, data), (payload) =>
-      typeof payload === "string" ? refuse(self, payload) : settle(self, live, payload, handle))
+    ? Effect.flatMap(
+      self.engine.codec.open(live.presented, live.key, data),
+      (payload) => typeof payload === "string" ? refuse(self, payload) : settle(self, live, payload, handle)
+    )
     : refuse(self, "InvalidPayload")
 
 /** Sets what stands and what was opened. */

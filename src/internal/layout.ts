@@ -68,7 +68,9 @@ const put = (bytes: Uint8Array, offset: number, size: number, value: number): vo
     bytes[i] = rest % 256
     rest = Math.floor(rest / 256)
   }
-  if (rest !== 0) throw new RangeError(`${value} does not fit into ${size} bytes at offset ${offset} of a session header`)
+  if (rest !== 0) {
+    throw new RangeError(`${value} does not fit into ${size} bytes at offset ${offset} of a session header`)
+  }
 }
 
 /** The header of a version that was just saved: tag and MAC are still to be set, and nobody has touched it yet. */

@@ -1,15 +1,20 @@
 /** Reading stored data, and what becomes of data that do not fit. */
 import type { Schema } from "effect"
 import { Effect, Option, SchemaIssue } from "effect"
-import type { Definition } from "../Session.ts"
 import { SessionDataError } from "../SessionError.ts"
 import * as SessionEvents from "../SessionEvents.ts"
 import type { Json } from "../SessionState.ts"
 
+/** What a session class says about reading. */
+interface Readable {
+  readonly decode: (stored: Json) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly onMismatch: "reset" | "fail" | ((stored: Json) => Option.Option<unknown>)
+}
+
 /** The data in their class's type; `none` where there are none, or they were given up. */
 export const decode = (
   session: string,
-  definition: Definition<unknown, unknown, unknown>,
+  definition: Readable,
   stored: Json
 ): Effect.Effect<Option.Option<unknown>, SessionDataError> =>
   Effect.matchEffect(definition.decode(stored), {
@@ -24,7 +29,7 @@ export const decode = (
 
 const giveUp = (
   session: string,
-  definition: Definition<unknown, unknown, unknown>,
+  definition: Readable,
   stored: Json,
   cause: Schema.SchemaError
 ): Effect.Effect<Option.Option<unknown>, SessionDataError> => {
@@ -57,6 +62,11 @@ const isEmptyObject = (json: Json): boolean =>
 const replaceEmpty = (json: Json, [key, ...rest]: ReadonlyArray<string>): Json => {
   if (key === undefined) return isEmptyObject(json) ? [] : json
   if (typeof json !== "object" || json === null) return json
-  const entries = Object.entries(json).map(([name, child]) => [name, name === key ? replaceEmpty(child, rest) : child])
-  return Array.isArray(json) ? entries.map(([, child]) => child) : Object.fromEntries(entries)
+  const replaced = (child: Json, name: string | number) => String(name) === key ? replaceEmpty(child, rest) : child
+  return isArray(json)
+    ? json.map(replaced)
+    : Object.fromEntries(Object.entries(json).map(([name, child]) => [name, replaced(child, name)]))
 }
+
+// `Array.isArray` does not tell a readonly array from an object.
+const isArray = (json: Json): json is ReadonlyArray<Json> => Array.isArray(json)

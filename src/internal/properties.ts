@@ -23,8 +23,10 @@ export const headers = (
         if (live === undefined || entry === undefined) return {}
         const left = SessionState.timeLeft(live.presented.header, self.engine.settings, now)
         const values: Record<Property, string | undefined> = {
-          // As in the reference, the sid; the cookie's MAC keeps it from opening anything by itself.
-          "id": Base64Url.encode(Redacted.value(live.presented.bytes).subarray(3, 35)),
+          // The sid is the reference's, and a bearer secret where a store keeps it in clear. Ours is public.
+          "id": self.engine.settings.hashStorageKey
+            ? self.opened?.handle
+            : Base64Url.encode(Redacted.value(live.presented.bytes).subarray(3, 35)),
           audience,
           "subject": entry.subject,
           "timeout": left.next?.toString(),

@@ -3,13 +3,14 @@
  */
 import { Context, Effect, Layer, Redacted } from "effect"
 import * as fc from "fast-check"
+import { createCipheriv, createHash, createHmac, hkdfSync, randomBytes } from "node:crypto"
 import * as CookieCodec from "../../src/CookieCodec.ts"
 import * as Crypto from "../../src/Crypto.ts"
 import * as SessionConfig from "../../src/SessionConfig.ts"
-import type { InvalidConfig } from "../../src/SessionError.ts"
-import * as SessionState from "../../src/SessionState.ts"
+import type { SessionError } from "../../src/SessionError.ts"
+import type * as SessionState from "../../src/SessionState.ts"
 
-export type Codec = Context.Service.Shape<typeof CookieCodec.CookieCodec>
+export type Codec = CookieCodec.CookieCodec["Service"]
 
 /** A sender of whom nothing is known. */
 export const nobody: CookieCodec.Sender = { ip: undefined, scheme: undefined, userAgent: undefined }
@@ -20,14 +21,19 @@ export const secret = Redacted.make("correct horse battery staple 0001")
 export const makeCodec = (
   options: SessionConfig.Options = {},
   crypto: Layer.Layer<Crypto.Crypto> = Crypto.layerNode
-): Effect.Effect<Codec, InvalidConfig> =>
+): Effect.Effect<Codec, SessionError> =>
   Effect.map(
-    Layer.build(Layer.provide(CookieCodec.layer, [SessionConfig.layer({ ...SessionConfig.lua, secret, ...options }), crypto])),
+    Layer.build(
+      Layer.provide(CookieCodec.layer, [SessionConfig.layer({ ...SessionConfig.lua, secret, ...options }), crypto])
+    ),
     Context.get(CookieCodec.CookieCodec)
   ).pipe(Effect.scoped)
 
 /** Crypto whose sids are given, so that what it seals can be told beforehand. */
-export const withSid = (sid: Uint8Array, crypto: Layer.Layer<Crypto.Crypto> = Crypto.layerNode): Layer.Layer<Crypto.Crypto> =>
+export const withSid = (
+  sid: Uint8Array,
+  crypto: Layer.Layer<Crypto.Crypto> = Crypto.layerNode
+): Layer.Layer<Crypto.Crypto> =>
   Layer.effect(
     Crypto.Crypto,
     Effect.map(Crypto.Crypto, (crypto) => Crypto.Crypto.of({ ...crypto, randomBytes: () => Effect.succeed(sid) }))
@@ -75,9 +81,7 @@ export const property = <A, E>(
   check: (value: A) => Effect.Effect<void, E>,
   parameters?: fc.Parameters<[A]>
 ): Effect.Effect<void> =>
-  Effect.promise(() =>
-    fc.assert(fc.asyncProperty(arbitrary, (value) => Effect.runPromise(check(value))), parameters)
-  )
+  Effect.promise(() => fc.assert(fc.asyncProperty(arbitrary, (value) => Effect.runPromise(check(value))), parameters))
 
 /** JSON that a session can hold, and that survives its encoding. */
 export const json: fc.Arbitrary<SessionState.Json> = fc.letrec<{ readonly json: SessionState.Json }>((tie) => ({
@@ -103,3 +107,29 @@ export const payload: fc.Arbitrary<SessionState.Payload> = fc.array(
   }),
   { minLength: 1, maxLength: 3 }
 )
+
+/**
+ * A cookie value with this plaintext, valid MAC and tag included, whatever the plaintext and the fields are. Written
+ * on its own from the format, so that codec and tests cannot be wrong in the same way.
+ */
+export const forge = (
+  plaintext: Uint8Array,
+  fields: { readonly flags?: number; readonly dataSize?: number; readonly creationTime?: number } = {}
+): string => {
+  const ikm = createHash("sha256").update(Redacted.value(secret)).digest()
+  const sid = randomBytes(32)
+  const derive = (purpose: string, length: number) =>
+    Buffer.from(hkdfSync("sha256", ikm, "", Buffer.concat([Buffer.from(purpose), sid]), length))
+  const header = Buffer.alloc(47)
+  header.writeUInt8(1, 0)
+  header.writeUInt16LE(fields.flags ?? 0, 1)
+  sid.copy(header, 3)
+  header.writeUIntLE(fields.creationTime ?? 1_795_394_320, 35, 5)
+  header.writeUIntLE(fields.dataSize ?? Math.ceil(plaintext.length * 4 / 3), 44, 3)
+  const key = derive("encryption:", 44)
+  const cipher = createCipheriv("aes-256-gcm", key.subarray(0, 32), key.subarray(32)).setAAD(header)
+  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()])
+  const message = Buffer.concat([header, cipher.getAuthTag(), Buffer.alloc(3)])
+  const mac = createHmac("sha256", derive("authentication:", 32)).update(message).digest().subarray(0, 16)
+  return Buffer.concat([message, mac]).toString("base64url") + ciphertext.toString("base64url")
+}

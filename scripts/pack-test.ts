@@ -1,0 +1,114 @@
+/**
+ * Packs the package, installs it into an empty project and uses it there as its users will: under Node, as `npm:`
+ * under Deno, and with TypeScript's two ways to resolve modules.
+ */
+import * as assert from "node:assert/strict"
+import { execFileSync } from "node:child_process"
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("../", import.meta.url))
+const app = mkdtempSync(join(tmpdir(), "effect-session-pack-"))
+const write = (file: string, content: string) => writeFileSync(join(app, file), content)
+const writeJson = (file: string, content: unknown) => write(file, JSON.stringify(content))
+
+const manifest: { readonly devDependencies: { readonly effect: string } } = JSON.parse(
+  readFileSync(join(root, "package.json"), "utf8")
+)
+const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => file.slice(0, -".ts".length))
+const subpaths = sources.filter((source) => source !== "index" && !source.startsWith("internal/"))
+
+const step = (name: string, run: () => void): void => {
+  run()
+  console.log(`ok: ${name}`)
+}
+
+const npm = (cwd: string, ...args: ReadonlyArray<string>) =>
+  execFileSync("npm", ["--loglevel=error", ...args], { cwd, stdio: "inherit" })
+const node = (...args: ReadonlyArray<string>) => execFileSync(process.execPath, args, { cwd: app, stdio: "inherit" })
+const deno = (...args: ReadonlyArray<string>) =>
+  execFileSync(join(root, "node_modules/.bin/deno"), args, { cwd: app, stdio: "inherit" })
+
+try {
+  npm(root, "pack", "--pack-destination", app)
+  const tarball = readdirSync(app).find((file) => file.endsWith(".tgz"))
+  assert.ok(tarball !== undefined)
+
+  step("the tarball holds the sources and what is built from them, and nothing else", () => {
+    const entries = execFileSync("tar", ["-tzf", tarball], { cwd: app, encoding: "utf8" }).trim().split("\n")
+    const expected = [
+      "CHANGELOG.md",
+      "LICENSE",
+      "README.md",
+      "package.json",
+      ...sources.map((source) => `src/${source}.ts`),
+      ...sources.flatMap((source) => ["js", "js.map", "d.ts", "d.ts.map"].map((kind) => `dist/${source}.${kind}`))
+    ]
+    assert.deepEqual(entries.toSorted(), expected.map((file) => `package/${file}`).toSorted())
+  })
+
+  step("it installs beside nothing but effect", () => {
+    writeJson("package.json", {
+      private: true,
+      type: "module",
+      dependencies: { effect: manifest.devDependencies.effect, "effect-session": `file:${tarball}` }
+    })
+    npm(app, "install", "--prefer-offline", "--ignore-scripts", "--no-audit")
+  })
+
+  copyFileSync(join(root, "scripts/consumer.ts"), join(app, "consumer.ts"))
+  write(
+    "main.ts",
+    [
+      `import * as assert from "node:assert/strict"`,
+      `import * as Barrel from "effect-session"`,
+      ...subpaths.map((subpath, index) => `import * as Module${index} from "effect-session/${subpath}"`),
+      `for (const module of [Barrel, ${subpaths.map((_, index) => `Module${index}`).join(", ")}]) {`,
+      `  assert.notEqual(Object.keys(module).length, 0)`,
+      `}`,
+      ...sources.filter((source) => !subpaths.includes(source)).map((source) =>
+        `await assert.rejects(import("effect-session/${source}" as string), /is not defined by "exports"/)`
+      ),
+      `import "./consumer.ts"`
+    ].join("\n")
+  )
+
+  for (const [module, moduleResolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]] as const) {
+    step(`its types resolve with moduleResolution ${moduleResolution}`, () => {
+      writeJson(`tsconfig.${moduleResolution}.json`, {
+        include: ["*.ts"],
+        compilerOptions: {
+          module,
+          moduleResolution,
+          target: "es2023",
+          lib: ["es2024", "dom", "dom.iterable"],
+          strict: true,
+          exactOptionalPropertyTypes: true,
+          noEmit: true,
+          allowImportingTsExtensions: true,
+          // the declarations themselves are under test
+          skipLibCheck: false,
+          typeRoots: [join(root, "node_modules/@types")],
+          types: ["node"]
+        }
+      })
+      node(join(root, "node_modules/typescript/bin/tsc"), "-p", `tsconfig.${moduleResolution}.json`)
+    })
+  }
+
+  step("it runs under Node", () => node("main.ts"))
+
+  step("it runs as npm: under Deno", () => {
+    writeJson("deno.json", { nodeModulesDir: "manual", lock: false })
+    for (const file of ["main.ts", "consumer.ts"]) {
+      write(file, readFileSync(join(app, file), "utf8").replaceAll(/"(?=effect)/g, "\"npm:"))
+    }
+    deno("run", "-A", "--cached-only", "main.ts")
+  })
+} finally {
+  rmSync(app, { recursive: true })
+}

@@ -1,0 +1,250 @@
+/**
+ * Cookies that lua-resty-session 4.1.5 made, and what it made of cookies, recorded
+ * from the running library.
+ *
+ * **Details**
+ *
+ * One file per scenario. What a file leaves out follows from the rest of it: a
+ * step's plaintext and meta are those of the step before, `"cookie": true` stands
+ * for every cookie set so far, and large arguments of `set_data` are in the
+ * plaintext.
+ */
+import { Redacted, Schema } from "effect"
+import { readdirSync, readFileSync } from "node:fs"
+import type { Sender } from "../../src/CookieCodec.ts"
+import type * as SessionConfig from "../../src/SessionConfig.ts"
+
+const Property = Schema.Literals([
+  "id",
+  "audience",
+  "subject",
+  "timeout",
+  "idling-timeout",
+  "rolling-timeout",
+  "absolute-timeout"
+])
+
+/** The settings under the reference's names; times in seconds. Those of remember cookies have no counterpart here yet. */
+const Config = Schema.Struct({
+  secret: Schema.optionalKey(Schema.String),
+  secret_fallbacks: Schema.optionalKey(Schema.Array(Schema.String)),
+  ikm_base64: Schema.optionalKey(Schema.String),
+  cookie_prefix: Schema.optionalKey(Schema.Literals(["__Host-", "__Secure-"])),
+  cookie_name: Schema.optionalKey(Schema.String),
+  cookie_path: Schema.optionalKey(Schema.String),
+  cookie_domain: Schema.optionalKey(Schema.String),
+  cookie_http_only: Schema.optionalKey(Schema.Boolean),
+  cookie_secure: Schema.optionalKey(Schema.Boolean),
+  cookie_same_site: Schema.optionalKey(Schema.Literals(["Strict", "Lax", "None", "Default"])),
+  audience: Schema.optionalKey(Schema.String),
+  subject: Schema.optionalKey(Schema.String),
+  idling_timeout: Schema.optionalKey(Schema.Int),
+  rolling_timeout: Schema.optionalKey(Schema.Int),
+  absolute_timeout: Schema.optionalKey(Schema.Int),
+  remember: Schema.optionalKey(Schema.Boolean),
+  remember_safety: Schema.optionalKey(Schema.Literals(["None", "Low", "Medium", "High", "Very High"])),
+  remember_rolling_timeout: Schema.optionalKey(Schema.Int),
+  remember_absolute_timeout: Schema.optionalKey(Schema.Int),
+  compression_threshold: Schema.optionalKey(Schema.Int),
+  bind: Schema.optionalKey(Schema.Array(Schema.Literals(["ip", "scheme", "user-agent"]))),
+  request_headers: Schema.optionalKey(Schema.Array(Property)),
+  response_headers: Schema.optionalKey(Schema.Array(Property)),
+  storage: Schema.optionalKey(Schema.Literal("postgres"))
+})
+
+type Config = typeof Config.Type
+
+const seconds = (timeout: number | undefined) => timeout === undefined ? undefined : `${timeout} seconds` as const
+
+const toOptions = (config: Config, defaults: SessionConfig.Options): SessionConfig.Options => {
+  const options: SessionConfig.Options = {
+    secret: config.secret === undefined ? undefined : Redacted.make(config.secret),
+    secretFallbacks: config.secret_fallbacks?.map((secret) => Redacted.make(secret)),
+    ikm: config.ikm_base64 === undefined
+      ? undefined
+      : Redacted.make(Uint8Array.from(Buffer.from(config.ikm_base64, "base64"))),
+    cookiePrefix: config.cookie_prefix,
+    cookieName: config.cookie_name,
+    cookiePath: config.cookie_path,
+    cookieDomain: config.cookie_domain,
+    cookieHttpOnly: config.cookie_http_only,
+    cookieSecure: config.cookie_secure,
+    cookieSameSite: config.cookie_same_site,
+    audience: config.audience,
+    subject: config.subject,
+    idlingTimeout: seconds(config.idling_timeout),
+    rollingTimeout: seconds(config.rolling_timeout),
+    absoluteTimeout: seconds(config.absolute_timeout),
+    compressionThreshold: config.compression_threshold,
+    bind: config.bind,
+    requestHeaders: config.request_headers,
+    responseHeaders: config.response_headers
+  }
+  const given = Object.entries(options).filter(([, value]) => value !== undefined)
+  return { ...defaults, ...Object.fromEntries(given) }
+}
+
+const Meta = Schema.Struct({
+  /** base64, padded. */
+  sid: Schema.String,
+  flags: Schema.Int,
+  creation_time: Schema.Int,
+  rolling_offset: Schema.Int,
+  data_size: Schema.Int,
+  idling_offset: Schema.Int
+})
+
+const File = Schema.Struct({
+  id: Schema.String,
+  description: Schema.String,
+  library: Schema.String,
+  config: Config,
+  steps: Schema.Array(Schema.Struct({
+    label: Schema.String,
+    now: Schema.Int,
+    entry: Schema.Literals(["new", "open", "start", "logout", "destroy"]),
+    config: Schema.optionalKey(Config),
+    ops: Schema.optionalKey(Schema.Array(Schema.Array(Schema.Json))),
+    request: Schema.Struct({
+      cookie: Schema.optionalKey(Schema.Union([Schema.Literal(true), Schema.String])),
+      user_agent: Schema.optionalKey(Schema.String),
+      scheme: Schema.Literals(["http", "https"]),
+      remote_addr: Schema.String
+    }),
+    set_cookie: Schema.optionalKey(Schema.Array(Schema.String)),
+    exists: Schema.optionalKey(Schema.Boolean),
+    err: Schema.optionalKey(Schema.String),
+    op_errs: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+    plaintext: Schema.optionalKey(Schema.String),
+    meta: Schema.optionalKey(Schema.NullOr(Meta)),
+    session_response_headers: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+    session_request_headers: Schema.optionalKey(Schema.Record(Schema.String, Schema.String))
+  }))
+})
+
+const OpenFile = Schema.Struct({
+  library: Schema.String,
+  cases: Schema.Array(Schema.Struct({
+    name: Schema.String,
+    now: Schema.Int,
+    config: Config,
+    cookie_header: Schema.NullOr(Schema.String),
+    exists: Schema.optionalKey(Schema.Boolean),
+    err: Schema.optionalKey(Schema.String),
+    data_json: Schema.optionalKey(Schema.String),
+    crash: Schema.optionalKey(Schema.String)
+  }))
+})
+
+/** One request, and how the reference answered it. */
+export interface Step {
+  /** The scenario's id and the step's label. */
+  readonly name: string
+  /** Unix seconds. */
+  readonly now: number
+  readonly options: SessionConfig.Options
+  /** How the session was entered: made new, or opened in one of several ways. */
+  readonly entry: "new" | "open" | "start" | "logout" | "destroy"
+  /** Calls on the session, each a method's name and its arguments. */
+  readonly ops: ReadonlyArray<ReadonlyArray<Schema.Json>>
+  /** The Cookie request header, or "" for none. */
+  readonly cookies: string
+  readonly sender: Sender
+  /** `Set-Cookie` headers, in order. */
+  readonly setCookies: ReadonlyArray<string>
+  /** Whether a session was opened; `undefined` where none was asked for. */
+  readonly exists: boolean | undefined
+  /** Why not. */
+  readonly error: string | undefined
+  /** Errors of the calls, by method. */
+  readonly opErrors: Record<string, string>
+  /** The session's payload in the end, before deflate. */
+  readonly plaintext: string
+  readonly meta: typeof Meta.Type | undefined
+  readonly responseHeaders: Record<string, string> | undefined
+  readonly requestHeaders: Record<string, string> | undefined
+}
+
+/** An odd cookie, and the reference's verdict on it. */
+export interface OpenCase {
+  readonly name: string
+  /** Unix seconds. */
+  readonly now: number
+  readonly options: SessionConfig.Options
+  readonly placement: "Cookie" | "Server"
+  readonly cookies: string
+  readonly exists: boolean
+  /** Why there is no session, or how the library crashed. */
+  readonly error: string | undefined
+  /** JSON. */
+  readonly data: string | undefined
+}
+
+const directory = new URL("../vectors/", import.meta.url)
+
+const openBehaviour = "x-open-behaviour.json"
+
+const read = <S extends Schema.Decoder<unknown>>(schema: S, name: string): S["Type"] =>
+  Schema.decodeUnknownSync(schema)(JSON.parse(readFileSync(new URL(name, directory), "utf8")), {
+    onExcessProperty: "error"
+  })
+
+/** What a browser keeps of these `Set-Cookie` headers; a cleared cookie is gone. */
+const keep = (jar: ReadonlyMap<string, string>, setCookies: ReadonlyArray<string>): ReadonlyMap<string, string> => {
+  const kept = new Map(jar)
+  for (const setCookie of setCookies) {
+    const [, name = "", value = ""] = /^([^=]*)=([^;]*)/.exec(setCookie) ?? []
+    if (value === "") kept.delete(name)
+    else kept.set(name, value)
+  }
+  return kept
+}
+
+const stepsOf = (file: typeof File.Type, defaults: SessionConfig.Options): ReadonlyArray<Step> => {
+  const steps: Array<Step> = []
+  let jar: ReadonlyMap<string, string> = new Map()
+  let plaintext = ""
+  let meta: typeof Meta.Type | null = null
+  for (const step of file.steps) {
+    plaintext = step.plaintext ?? plaintext
+    meta = step.meta === undefined ? meta : step.meta
+    const { cookie = "", remote_addr: ip, scheme, user_agent: userAgent } = step.request
+    steps.push({
+      name: `${file.id}: ${step.label}`,
+      now: step.now,
+      options: toOptions(step.config ?? file.config, defaults),
+      entry: step.entry,
+      ops: step.ops ?? [],
+      cookies: cookie === true ? Array.from(jar, ([name, value]) => `${name}=${value}`).join("; ") : cookie,
+      sender: { ip, scheme, userAgent },
+      setCookies: step.set_cookie ?? [],
+      exists: step.exists,
+      error: step.err,
+      opErrors: step.op_errs ?? {},
+      plaintext,
+      meta: meta ?? undefined,
+      responseHeaders: step.session_response_headers,
+      requestHeaders: step.session_request_headers
+    })
+    jar = keep(jar, step.set_cookie ?? [])
+  }
+  return steps
+}
+
+/** Every step of every scenario. `defaults` is what a configuration leaves to the reference: `SessionConfig.lua`. */
+export const steps = (defaults: SessionConfig.Options): ReadonlyArray<Step> =>
+  readdirSync(directory).filter((name) => name !== openBehaviour).toSorted()
+    .flatMap((name) => stepsOf(read(File, name), defaults))
+
+/** Every odd cookie. */
+export const openCases = (defaults: SessionConfig.Options): ReadonlyArray<OpenCase> =>
+  read(OpenFile, openBehaviour).cases.map((recorded) => ({
+    name: recorded.name,
+    now: recorded.now,
+    options: toOptions(recorded.config, defaults),
+    placement: recorded.config.storage === undefined ? "Cookie" : "Server",
+    cookies: recorded.cookie_header ?? "",
+    exists: recorded.exists ?? false,
+    error: recorded.crash ?? recorded.err,
+    data: recorded.data_json
+  }))

@@ -1,0 +1,213 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import type { SetCookie } from "../src/CookieCodec.ts"
+import * as Layout from "../src/internal/layout.ts"
+import * as SessionConfig from "../src/SessionConfig.ts"
+import * as SessionState from "../src/SessionState.ts"
+import { makeCodec, open, withSid } from "./utils/codec.ts"
+import { openCases, type Step, steps } from "./utils/vectors.ts"
+
+/** Where this library differs from the reference on purpose. */
+export const differences: ReadonlyArray<{
+  readonly case: string
+  readonly reference: string
+  readonly ours: SessionState.Refusal
+  readonly why: string
+}> = [
+  {
+    case: "plaintext: NaN literal",
+    reference: "opens, with a number that JSON does not have",
+    ours: "InvalidJson",
+    why: "RFC 8259 has no NaN, and a re-save would fail"
+  },
+  ...["string", "null", "array of null"].map((plaintext) => ({
+    case: `plaintext: ${plaintext}`,
+    reference: "crashes",
+    ours: "InvalidShape" as const,
+    why: "bad input is a typed outcome"
+  })),
+  {
+    case: "e07-timeouts: created in the future (clock behind): accepted",
+    reference: "opens",
+    ours: "CreatedInFuture",
+    why: "nobody's clock is a hundred seconds ahead, and such a session would outlive its timeouts"
+  },
+  {
+    case: "e08-remember-timeouts: at exactly 100: ok, both re-issued",
+    reference: "opens from the remember cookie",
+    ours: "MissingCookie",
+    why: "here is the session cookie's part; what follows from a remember cookie is not the codec's"
+  }
+]
+
+const recorded = steps(SessionConfig.lua)
+
+const verdictOf = Effect.fnUntraced(function*(
+  { cookies, now, options, sender }: Pick<Step, "cookies" | "now" | "options" | "sender">,
+  placement: SessionState.Placement = "Cookie"
+) {
+  const settings = yield* SessionConfig.make(options)
+  const codec = yield* makeCodec(options)
+  const opened = yield* open(codec, cookies, sender, (header) => SessionState.verify(header, settings, placement, now))
+  if (typeof opened === "string") return opened
+  const entry = SessionState.entryOf(opened.payload, settings.audience)
+  return entry === undefined ? "MissingAudience" : { ...opened, entry }
+})
+
+/** The reference says more than we do, in brackets. */
+const assertRefusal = (ours: unknown, reference: string | undefined) => {
+  if (typeof ours !== "string" || !(ours in SessionState.refusals)) return assert.fail(`opened, against: ${reference}`)
+  const text = SessionState.refusals[ours as SessionState.Refusal]
+  assert.isTrue(reference === text || reference?.startsWith(`${text} (`), `${text}, against: ${reference}`)
+}
+
+const toSetCookie = (header: string): SetCookie => {
+  const end = header.indexOf("=")
+  return { name: header.slice(0, end), rest: header.slice(end + 1) }
+}
+
+const valueOf = ({ rest }: SetCookie): string => rest.slice(0, rest.indexOf(";"))
+
+const attributesOf = ({ rest }: SetCookie): string => rest.slice(rest.indexOf(";"))
+
+/** The session cookies that a step set; remember cookies have another name. */
+const sessionCookies = (step: Step): ReadonlyArray<SetCookie> => {
+  const name = `${step.options.cookiePrefix ?? ""}${step.options.cookieName ?? "session"}`
+  return step.setCookies.map(toSetCookie).filter((cookie) => cookie.name.startsWith(name))
+}
+
+const isCleared = (cookie: SetCookie): boolean => valueOf(cookie) === ""
+const sets = recorded.filter((step) => sessionCookies(step).some((cookie) => !isCleared(cookie)))
+const isTouch = (step: Step): boolean => step.ops.some(([method]) => method === "touch")
+const touches = sets.filter(isTouch)
+const saves = sets.filter((step) => !isTouch(step))
+const clears = recorded.filter((step) => sessionCookies(step).some(isCleared))
+
+describe("cookies of lua-resty-session", () => {
+  it("are all there", () => {
+    assert.strictEqual(new Set(recorded.map(({ name }) => name.split(":")[0])).size, 40)
+    assert.deepStrictEqual([saves.length, touches.length, clears.length], [44, 8, 4])
+  })
+
+  describe("each is opened or refused alike", () => {
+    const requests = recorded.filter((step) => step.exists !== undefined)
+    it.effect.each(requests)("$name", (step) =>
+      Effect.gen(function*() {
+        const ours = yield* verdictOf(step)
+        const difference = differences.find((difference) => difference.case === step.name)
+        if (difference !== undefined) return assert.strictEqual(ours, difference.ours)
+        if (step.exists !== true) return assertRefusal(ours, step.error)
+        if (typeof ours === "string") return assert.fail(ours)
+        assert.isTrue(ours.payload.length > 0)
+      }))
+  })
+
+  describe("each that was set opens to what was saved", () => {
+    it.effect.each(sets)("$name", (step) =>
+      Effect.gen(function*() {
+        const codec = yield* makeCodec(step.options)
+        const cookies = sessionCookies(step).map((cookie) => `${cookie.name}=${valueOf(cookie)}`)
+        // A touch sends the first chunk alone; the others are what the request brought.
+        const opened = yield* open(codec, [...cookies, step.cookies].join("; "), step.sender)
+        if (typeof opened === "string") return assert.fail(opened)
+        assert.strictEqual(Layout.encodePayload(opened.payload), step.plaintext)
+        assert.deepStrictEqual(opened.presented.header, {
+          type: 1,
+          flags: step.meta?.flags,
+          creationTime: step.meta?.creation_time,
+          rollingOffset: step.meta?.rolling_offset,
+          dataSize: step.meta?.data_size,
+          idlingOffset: step.meta?.idling_offset
+        })
+        const sid = Layout.sid(Redacted.value(opened.presented.bytes))
+        assert.strictEqual(Buffer.from(sid).toString("base64"), step.meta?.sid)
+      }))
+  })
+
+  describe("each that was saved is sealed alike", () => {
+    it.effect.each(saves)("$name", (step) =>
+      Effect.gen(function*() {
+        const { meta } = step
+        if (meta === undefined) return assert.fail("no meta")
+        const codec = yield* makeCodec(step.options, withSid(Buffer.from(meta.sid, "base64")))
+        const payload = Layout.decodePayload(step.plaintext)
+        if (typeof payload === "string") return assert.fail(payload)
+        const sealed = yield* codec.seal({
+          payload,
+          creationTime: meta.creation_time,
+          rollingOffset: meta.rolling_offset,
+          flags: meta.flags
+        }, step.sender)
+        const ours = codec.setCookies(sealed.value, 1, undefined)
+        const theirs = sessionCookies(step)
+        if ((meta.flags & SessionState.Flag.Deflate) === 0) return assert.deepStrictEqual(ours, theirs)
+        // Deflate may find another way to say the same; all else is equal.
+        assert.deepStrictEqual({ ...sealed.header, dataSize: 0 }, {
+          type: 1,
+          flags: meta.flags,
+          creationTime: meta.creation_time,
+          rollingOffset: meta.rolling_offset,
+          dataSize: 0,
+          idlingOffset: 0
+        })
+        assert.deepStrictEqual(yield* codec.open(sealed, 0, sealed.ciphertext), payload)
+        assert.deepStrictEqual(
+          ours.map((cookie) => [cookie.name, attributesOf(cookie)]),
+          theirs.map((cookie) => [cookie.name, attributesOf(cookie)])
+        )
+      }))
+  })
+
+  describe("each that was touched gets the same MAC", () => {
+    it.effect.each(touches)("$name", (step) =>
+      Effect.gen(function*() {
+        const codec = yield* makeCodec(step.options)
+        const opened = yield* open(codec, step.cookies, step.sender)
+        if (typeof opened === "string" || step.meta === undefined) return assert.fail("does not open")
+        const touched = yield* codec.touch(opened.presented, opened.key, step.meta.idling_offset, step.sender)
+        assert.deepStrictEqual([codec.setHeader(touched, opened.value, undefined)], sessionCookies(step))
+      }))
+  })
+
+  describe("each that was cleared is cleared alike", () => {
+    it.effect.each(clears)("$name", (step) =>
+      Effect.gen(function*() {
+        const codec = yield* makeCodec(step.options)
+        const cleared = sessionCookies(step)
+        assert.deepStrictEqual(codec.clearCookies(cleared.length, undefined), cleared)
+      }))
+  })
+
+  describe("none is made where the reference makes none", () => {
+    const tooLarge = recorded.filter((step) => step.opErrors["save"] === "cookie size limit exceeded")
+    it.effect.each(tooLarge)("$name", (step) =>
+      Effect.gen(function*() {
+        const codec = yield* makeCodec(step.options)
+        const payload = Layout.decodePayload(step.plaintext)
+        if (typeof payload === "string") return assert.fail(payload)
+        const version = { payload, creationTime: step.now, rollingOffset: 0, flags: 0 }
+        const error = yield* Effect.flip(codec.seal(version, step.sender))
+        assert.strictEqual(error._tag, "TooLarge")
+        assert.strictEqual(step.setCookies.length, 0)
+      }))
+  })
+})
+
+describe("verdicts of lua-resty-session", () => {
+  const nobody = { ip: "127.0.0.1", scheme: "http", userAgent: undefined } as const
+
+  it.effect.each(openCases(SessionConfig.lua))("$name", (odd) =>
+    Effect.gen(function*() {
+      const ours = yield* verdictOf({ ...odd, sender: nobody }, odd.placement)
+      const difference = differences.find((difference) => difference.case === odd.name)
+      if (difference !== undefined) return assert.strictEqual(ours, difference.ours)
+      if (!odd.exists) return assertRefusal(ours, odd.error)
+      if (typeof ours === "string") return assert.fail(ours)
+      assert.deepStrictEqual(ours.entry.data, JSON.parse(odd.data ?? ""))
+    }))
+
+  it("differ from ours where we know, and nowhere else", () => {
+    const names = new Set([...recorded, ...openCases(SessionConfig.lua)].map(({ name }) => name))
+    assert.deepStrictEqual(differences.filter((difference) => !names.has(difference.case)), [])
+  })
+})
