@@ -440,12 +440,11 @@ const make = Effect.gen(function*() {
     },
 
     setHeader: ({ bytes, header }, value, host) => {
-      const rest = chunks(header) > 1
-        ? value.slice(Layout.headerCharacters)
-        : value.slice(Math.max(Layout.headerCharacters, value.length - header.dataSize))
+      const size = (header.flags & Flag.Storage) === 0 ? header.dataSize : 0
+      const payload = value.slice(Math.max(Layout.headerCharacters, value.length - size))
       // The client wrote this part and nothing has vouched for it: it must not become an attribute, or a header.
-      const payload = (header.flags & Flag.Storage) === 0 ? rest.replace(notBase64Url, "") : ""
-      return { name, rest: Base64Url.encode(Redacted.value(bytes)) + payload + attributesFor(host).set }
+      const characters = payload.replace(notBase64Url, "")
+      return { name, rest: Base64Url.encode(Redacted.value(bytes)) + characters + attributesFor(host).set }
     },
 
     clearCookies: (chunks, host) => {

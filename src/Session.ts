@@ -228,11 +228,14 @@ export const Service = <Self>(): {
     }
   ): Class<Self, Id, S["Type"], Option.Option<S["Type"]>, M extends "fail" ? SessionDataError : never>
 } =>
-<Id extends string>(id: Id, options: OptionsBase & {
-  readonly data: Schema.Codec<unknown, unknown>
-  readonly initial?: unknown
-  readonly onMismatch?: OnMismatch<unknown> | undefined
-}) => {
+<Id extends string>(
+  id: Id,
+  options: OptionsBase & {
+    readonly data: Schema.Codec<unknown, unknown>
+    readonly initial?: unknown
+    readonly onMismatch?: OnMismatch<unknown> | undefined
+  }
+) => {
   const codec = Schema.toCodecJson(options.data)
   const definition: Definition<unknown, unknown, never> = {
     decode: Schema.decodeUnknownEffect(codec, { errors: "all" }),
@@ -276,11 +279,16 @@ export const required = <Self, Id extends string, Data, Stored, Mismatch>(
 ): Effect.Effect<Handle<Data, Stored, Mismatch>, SessionRequired, Self> =>
   session.use((handle) => Effect.as(mustExist(handle), handle))
 
-const mustExist = (handle: { readonly refusal: Handle<never, never>["refusal"] }): Effect.Effect<void, SessionRequired> =>
-  Effect.flatMap(handle.refusal, Option.match({
-    onNone: () => Effect.void,
-    onSome: (refusal) => Effect.fail(new SessionRequired({ refusal }))
-  }))
+const mustExist = (
+  handle: { readonly refusal: Handle<never, never>["refusal"] }
+): Effect.Effect<void, SessionRequired> =>
+  Effect.flatMap(
+    handle.refusal,
+    Option.match({
+      onNone: () => Effect.void,
+      onSome: (refusal) => Effect.fail(new SessionRequired({ refusal }))
+    })
+  )
 
 /**
  * `required` for a class that is only known to be some class.
@@ -413,8 +421,10 @@ class HandleImpl implements Handle<unknown, unknown, SessionDataError> {
   }
 
   get refusal(): Effect.Effect<Option.Option<SessionState.Refusal>> {
-    return Effect.map(this.#entry, (entry) =>
-      entry === undefined ? Option.some(this.#exchange.refusal ?? "MissingAudience") : Option.none())
+    return Effect.map(
+      this.#entry,
+      (entry) => entry === undefined ? Option.some(this.#exchange.refusal ?? "MissingAudience") : Option.none()
+    )
   }
 }
 

@@ -48,7 +48,7 @@ import * as Properties from "./internal/properties.ts"
 import { subjectHashes } from "./internal/subject.ts"
 import * as Session from "./Session.ts"
 import { SessionConfig } from "./SessionConfig.ts"
-import type { SessionRequired } from "./SessionError.ts"
+import type { SessionError, SessionRequired } from "./SessionError.ts"
 import { SessionStore } from "./SessionStore.ts"
 
 /**
@@ -150,12 +150,12 @@ export const run = <E, R>(
 const audienceOf = (exchange: Exchange.Exchange, [session]: Sessions): string =>
   session.definition.audience ?? exchange.engine.settings.audience
 
-// The hook sees a response and not what became of the handler.
+// The hook sees a response and not what became of the handler. Of an interruption, only what runs on exit is told.
 const watch = <E, R>(exchange: Exchange.Exchange, handler: Handler<E, R>): Handler<E, R> =>
-  Effect.tapCause(handler, (cause) =>
-    Effect.sync(() => {
-      if (cause.reasons.some(isFatal)) Exchange.drop(exchange)
-    }))
+  Effect.onExitPrimitive(handler, (exit) => {
+    if (exit._tag === "Failure" && exit.cause.reasons.some(isFatal)) Exchange.drop(exchange)
+    return undefined
+  })
 
 // A response may be thrown as a defect on purpose: Effect's servers send it.
 const isFatal = (reason: Cause.Reason<unknown>): boolean =>
@@ -224,20 +224,19 @@ const isEncrypted = (request: HttpServerRequest.HttpServerRequest): boolean => {
  */
 const respond =
   (exchange: Exchange.Exchange, audience: string): HttpEffect.PreResponseHandler => (_request, response) =>
-    Effect.flatMap(Exchange.seconds, (now) =>
-      idle(exchange, now) && exchange.engine.settings.responseHeaders.length === 0
-        ? Effect.succeed(exchange.accessed ? varyOnCookie(response) : response)
-        : Effect.matchCauseEffect(settled(exchange, audience), {
-          onFailure: (cause) =>
-            Effect.as(
-              Effect.andThen(ErrorReporter.report(cause), Effect.logError("The session could not be committed", cause)),
-              unavailable
-            ),
-          onSuccess: ({ headers, outcome }) => {
-            if (outcome.gone && exchange.engine.settings.onGone === "fail") return Effect.succeed(conflict)
-            return Effect.succeed(decorate(exchange, response, outcome, headers))
-          }
-        }))
+    Effect.catchCause(
+      Effect.flatMap(
+        Exchange.seconds,
+        (now) =>
+          idle(exchange, now) && exchange.engine.settings.responseHeaders.length === 0
+            ? Effect.succeed(exchange.accessed ? varyOnCookie(response) : response)
+            : answer(exchange, audience, response)
+      ),
+      (cause) => Effect.as(Effect.ignoreCause(tell(cause)), unavailable)
+    )
+
+const tell = (cause: Cause.Cause<SessionError>): Effect.Effect<void> =>
+  Effect.andThen(Effect.logError("The session could not be committed", cause), ErrorReporter.report(cause))
 
 const noStore = { "cache-control": "no-store" }
 
@@ -246,14 +245,18 @@ const unavailable = HttpServerResponse.empty({ status: 503, headers: noStore })
 
 const conflict = HttpServerResponse.empty({ status: 409, headers: noStore })
 
-const settled = (exchange: Exchange.Exchange, audience: string) =>
-  Effect.flatMap(commit(exchange), (outcome) =>
-    Effect.map(
-      exchange.broken
-        ? Effect.succeed({})
-        : Properties.headers(exchange, audience, exchange.engine.settings.responseHeaders),
-      (headers) => ({ outcome, headers })
-    ))
+const answer = Effect.fnUntraced(function*(
+  exchange: Exchange.Exchange,
+  audience: string,
+  response: HttpServerResponse.HttpServerResponse
+) {
+  const { onGone, responseHeaders } = exchange.engine.settings
+  const outcome = yield* commit(exchange)
+  if (outcome.gone && onGone === "fail") return conflict
+  // After a failure that the handler saw and answered, the store is not asked again.
+  const headers = exchange.broken ? {} : yield* Properties.headers(exchange, audience, responseHeaders)
+  return decorate(exchange, response, outcome, headers)
+})
 
 const decorate = (
   exchange: Exchange.Exchange,

@@ -116,13 +116,16 @@ export const layerWith = <Self, Id extends string, S extends Session.Any, Requir
 ): Layer.Layer<Self, SessionError, SessionHttp.Services> => {
   const { required, session } = middleware
   const exists = Effect.mapError(Session.requiredAny(session), () => new HttpApiError.Unauthorized())
-  const build = Effect.flatMap(SessionHttp.engine, (engine) =>
-    engine.settings.cookieName === session.definition.cookieName
-      ? Effect.succeed({
-        session: (handler: Effect.Effect<HttpServerResponse.HttpServerResponse>) =>
-          SessionHttp.run(engine, [session], required ? Effect.andThen(exists, handler) : handler)
-      })
-      : Effect.fail(new SessionError({ reason: misnamed(session, engine.settings.cookieName) })))
+  const build = Effect.flatMap(
+    SessionHttp.engine,
+    (engine) =>
+      engine.settings.cookieName === session.definition.cookieName
+        ? Effect.succeed({
+          session: (handler: Effect.Effect<HttpServerResponse.HttpServerResponse>) =>
+            SessionHttp.run(engine, [session], required ? Effect.andThen(exists, handler) : handler)
+        })
+        : Effect.fail(new SessionError({ reason: misnamed(session, engine.settings.cookieName) }))
+  )
   // The middleware's shape is computed from its class, which is only known to be some class here.
   return Layer.effect(middleware, build as never)
 }

@@ -468,16 +468,18 @@ const makeMemory = (maxSessions: number): Port => {
     linkAsNewest(row)
   }
 
+  // An entry that stays is left alone: to delete and set it again would leave one more dead entry in the map each time,
+  // and a search for it walks over them all.
   const setIndex = (row: Row, index: ReadonlyArray<string>): void => {
-    for (const entry of row.index) {
-      const rows = byEntry.get(entry)
-      rows?.delete(row)
-      if (rows?.size === 0) byEntry.delete(entry)
-    }
     for (const entry of index) {
       const rows = byEntry.get(entry)
       if (rows === undefined) byEntry.set(entry, new Set([row]))
       else rows.add(row)
+    }
+    for (const entry of row.index.filter((entry) => !index.includes(entry))) {
+      const rows = byEntry.get(entry)
+      rows?.delete(row)
+      if (rows?.size === 0) byEntry.delete(entry)
     }
     row.index = index
   }

@@ -72,3 +72,10 @@ export * as SessionState from "./SessionState.ts"
  * @since 0.1.0
  */
 export * as SessionStore from "./SessionStore.ts"
+
+/**
+ * Sessions other than the current one: listing those of a user, and ending them.
+ *
+ * @since 0.1.0
+ */
+export * as Sessions from "./Sessions.ts"

@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import * as fc from "fast-check"
 import { createDecipheriv, createHash, hkdfSync } from "node:crypto"
@@ -62,6 +62,18 @@ describe("base64url", () => {
       assert.deepStrictEqual(Uint8Array.from(Base64Url.decode(text) ?? []), bytes)
       assert.deepStrictEqual(Uint8Array.from(decodePortable(text) ?? []), bytes)
     }))
+  })
+
+  it("does without Buffer where there is none", async () => {
+    vi.stubGlobal("Buffer", undefined)
+    vi.resetModules()
+    try {
+      const fresh = await import("../src/internal/base64url.ts")
+      assert.strictEqual(fresh.encode, fresh.portable.encode)
+      assert.deepStrictEqual(fresh.decode("AQID"), Uint8Array.of(1, 2, 3))
+    } finally {
+      vi.unstubAllGlobals()
+    }
   })
 
   it("refuses every character outside the alphabet", () => {
@@ -273,6 +285,8 @@ describe("cookieHeader", () => {
   it("matches any case, or the exact name", () => {
     assert.deepStrictEqual(find("SESSION=1; Session=2; session=3"), ["1", "2", "3"])
     assert.deepStrictEqual(find("__HOST-Session=1; __Host-session=2", "__Host-session", true), ["2"])
+    // Only ASCII has cases: this is the sign of the kelvin, whose lower case is a k.
+    assert.deepStrictEqual(find("\u212aey=1; Key=2", "key"), ["2"])
     // One bit away from a letter's other case.
     assert.deepStrictEqual(find("x@=1; x`=2", "x`"), ["2"])
   })
@@ -454,6 +468,13 @@ describe("CookieCodec", () => {
       )
     }))
 
+  it.effect("drops the flags that are not the caller's", () =>
+    Effect.gen(function*() {
+      const codec = yield* makeCodec()
+      const sealed = yield* codec.seal(version(hello, 0xffff & ~Flag.Storage), nobody)
+      assert.strictEqual(sealed.header.flags, Flag.Forget)
+    }))
+
   it.effect("takes a new sid for every version", () =>
     Effect.gen(function*() {
       const codec = yield* makeCodec()
@@ -556,7 +577,7 @@ describe("CookieCodec", () => {
     it.effect("counts what is left after deflate", () =>
       Effect.gen(function*() {
         const codec = yield* makeCodec()
-        const sealed = yield* codec.seal(version(payloadOf(1_000_000)), nobody)
+        const sealed = yield* codec.seal(version(payloadOf(60_000)), nobody)
         assert.strictEqual(codec.chunks(sealed.header), 1)
       }))
 
@@ -589,13 +610,17 @@ describe("CookieCodec", () => {
         assert.isFalse(yield* deflated(yield* makeCodec({ compressionThreshold: 1 }), payloadOf(18)))
       }))
 
-    it.effect("inflates up to the limit", () =>
+    it.effect("inflates up to the limit, and deflates no more than that", () =>
       Effect.gen(function*() {
         const codec = yield* makeCodec({ inflateLimit: 5000 })
+        const stricter = yield* makeCodec({ inflateLimit: 4999 })
         const largest = yield* codec.seal(version(payloadOf(5000)), nobody)
+        assert.strictEqual(largest.header.flags, Flag.Deflate)
         assert.deepStrictEqual(yield* codec.open(largest, 0, largest.ciphertext), payloadOf(5000))
+        assert.strictEqual(yield* stricter.open(largest, 0, largest.ciphertext), "InflateLimit")
         const larger = yield* codec.seal(version(payloadOf(5001)), nobody)
-        assert.strictEqual(yield* codec.open(larger, 0, larger.ciphertext), "InflateLimit")
+        assert.strictEqual(larger.header.flags, 0)
+        assert.deepStrictEqual(yield* codec.open(larger, 0, larger.ciphertext), payloadOf(5001))
       }))
   })
 
@@ -701,6 +726,20 @@ describe("CookieCodec", () => {
         const opened = yield* open(codec, `${name}=${rest.split(";")[0]}`)
         assert.deepStrictEqual(typeof opened === "string" ? opened : opened.payload, hello)
         assert.isTrue(rest.endsWith("; Path=/; SameSite=Lax; HttpOnly"))
+      }))
+
+    it.effect("sends no more of a value than the payload", () =>
+      Effect.gen(function*() {
+        const codec = yield* makeCodec()
+        const sealed = yield* codec.seal(version(hello), nobody)
+        const touched = yield* codec.touch(sealed, 0, 61, nobody)
+        const [header, payload] = [Base64Url.encode(bytesOf(touched)), Redacted.value(sealed.value).slice(110)]
+        const rest = (behindHeader: string) =>
+          codec.setHeader(touched, Redacted.value(sealed.value).slice(0, 110) + behindHeader, undefined).rest
+        assert.strictEqual(rest(payload), `${header}${payload}; Path=/; SameSite=Lax; HttpOnly`)
+        assert.strictEqual(rest(`junk${payload}`), `${header}${payload}; Path=/; SameSite=Lax; HttpOnly`)
+        assert.strictEqual(rest("cut"), `${header}cut; Path=/; SameSite=Lax; HttpOnly`)
+        assert.strictEqual(rest(""), `${header}; Path=/; SameSite=Lax; HttpOnly`)
       }))
 
     it.effect("sends the first chunk alone", () =>
@@ -893,6 +932,14 @@ describe("CookieCodec", () => {
       const sealed = yield* codec.seal(version(hello, Flag.Storage), nobody)
       const expected = createHash("sha256").update(bytesOf(sealed).subarray(3, 35)).digest("hex")
       assert.strictEqual(Buffer.from(yield* codec.storageKey(sealed)).toString("hex"), expected)
+    }))
+
+  it.effect("knows a prefixed name to the letter, since browsers vouch for that alone", () =>
+    Effect.gen(function*() {
+      const plain = yield* makeCodec()
+      assert.deepStrictEqual(plain.find("SESSION=1; session=2"), ["1", "2"])
+      const prefixed = yield* makeCodec({ cookiePrefix: "__Secure-" })
+      assert.deepStrictEqual(prefixed.find("__SECURE-session=1; __Secure-session=2; session=3"), ["2"])
     }))
 
   it.effect("gives every candidate, so that a planted cookie hides none", () =>

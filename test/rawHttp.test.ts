@@ -3,7 +3,8 @@
  */
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Redacted, Schema, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Layer, Redacted, Schema, Stream } from "effect"
+import type { Scope } from "effect"
 import {
   HttpRouter,
   HttpServerRespondable,
@@ -16,7 +17,6 @@ import { fileURLToPath } from "node:url"
 import * as Session from "../src/Session.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
 import { SessionError, StoreFailed } from "../src/SessionError.ts"
-import * as SessionHttp from "../src/SessionHttp.ts"
 import * as SessionHttpApi from "../src/SessionHttpApi.ts"
 import * as SessionStore from "../src/SessionStore.ts"
 import * as Stacks from "./fixtures/brokenStacks.ts"
@@ -79,6 +79,11 @@ const makeRoutes = (log: Array<string>) =>
     HttpRouter.route("GET", "/slow/logout", slow(log, Visits.use((visits) => visits.logout))),
     HttpRouter.route("GET", "/slow/renew", slow(log, Visits.use((visits) => visits.renew))),
     HttpRouter.route("GET", "/notes", Effect.as(Notes.use((notes) => notes.set(long)), HttpServerResponse.text("noted"))),
+    HttpRouter.route(
+      "GET",
+      "/notes/length",
+      Notes.use((notes) => Effect.map(notes.get, ({ length }) => HttpServerResponse.text(`${length}`)))
+    ),
     HttpRouter.route("GET", "/count", Visits.use((visits) => Effect.map(visits.get, (n) => HttpServerResponse.text(`${n}`))))
   ])
 
@@ -104,7 +109,7 @@ const Api = HttpApi.make("api").add(
   HttpApiGroup.make("visits").add(
     HttpApiEndpoint.get("success", "/api/success", { success: Schema.Number }),
     HttpApiEndpoint.get("error", "/api/error", { error: Closed }),
-    HttpApiEndpoint.get("schema", "/api/schema", { query: { page: Schema.NumberFromString } })
+    HttpApiEndpoint.get("schema", "/api/schema", { query: { page: Schema.Literal("1") } })
   ).middleware(VisitsSession)
 )
 
@@ -151,7 +156,7 @@ const makeApp = (
     : Layer.merge(own.pipe(Layer.provide(stack.layer(Visits, Notes))), stack.layerGlobal(Visits, Notes))
   return Layer.merge(served, apiRoutes).pipe(
     Layer.provide(placement === "memory" ? stack.store(probe) : SessionStore.layerCookie),
-    Layer.provide(SessionConfig.layer({ secret, ...stack.settings, ...settings }))
+    Layer.provide(SessionConfig.layer({ secret, ...settings, ...stack.settings }))
   )
 }
 
@@ -231,6 +236,7 @@ const setsCookieOnce = Effect.fnUntraced(function*(server: Http.Server, kind: Ki
   const fresh = new Http.Jar()
   const first = yield* ask(connection, kind.path, fresh, kind.method)
   assert.strictEqual(first.status, kind.status)
+  assert.strictEqual(first.setCookies.length, kind.change === "committed" ? expected.length : 0)
   assert.deepStrictEqual(Http.names(first), kind.change === "committed" ? expected : [])
   assert.strictEqual(yield* count(fresh), kind.change === "committed" ? "1" : "0")
 
@@ -242,6 +248,17 @@ const setsCookieOnce = Effect.fnUntraced(function*(server: Http.Server, kind: Ki
   assert.deepStrictEqual(Http.names(second), expected)
   assert.strictEqual(second.headers["cache-control"], "no-store")
   assert.strictEqual(yield* count(known), kind.change === "committed" ? "2" : "1")
+})
+
+/** A session of several cookies: each of them once, and together they open it. */
+const setsEveryChunkOnce = Effect.fnUntraced(function*(server: Http.Server, options: Options = {}) {
+  const app = makeApp(Http.makeProbe(), { placement: "cookie", ...options })
+  const connection = yield* Http.connectTo(yield* server.start(app, Http.makeSurroundings()))
+  const jar = new Http.Jar()
+  const reply = yield* ask(connection, "/notes", jar)
+  assert.deepStrictEqual(Http.names(reply), [session, `${session}2`, `${session}3`])
+  const { body } = yield* ask(connection, "/notes/length", jar)
+  assert.strictEqual(body, `${long.length}`)
 })
 
 /** I1: no byte of the response leaves before the store has acknowledged the write. */
@@ -263,22 +280,26 @@ const commitsBeforeTheFlush = Effect.fnUntraced(function*(server: Http.Server, k
   assert.isFalse(probe.log.slice(0, acknowledged).includes("chunk"), `a chunk before the acknowledgement: ${probe.log}`)
 })
 
-const failures: { readonly [name: string]: Http.Around } = {
-  "a typed failure": (operation) =>
+/** How a store fails, until it is released. */
+const failures = {
+  "a typed failure": () => (operation) =>
     Effect.fail(
       new SessionError({
         reason: new StoreFailed({ operation: operation === "note" ? "touch" : operation, cause: "no connection" })
       })
     ),
-  "a defect": () => Effect.die(new Error("the driver threw")),
-  "no answer": () => Effect.never
-}
+  "a defect": () => () => Effect.die(new Error("the driver threw")),
+  // Not `never`: a stack that waits for it could not be shut down.
+  "no answer": (released) => (_operation, run) => Effect.andThen(released, run)
+} satisfies { readonly [name: string]: (released: Effect.Effect<void>) => Http.Around }
+
+type Failure = keyof typeof failures
 
 /** I1: where the store fails, a clean 503, and a connection that goes on. */
 const failsCleanly = Effect.fnUntraced(function*(
   server: Http.Server,
   kinds: ReadonlyArray<Kind>,
-  failure: Http.Around,
+  failure: Failure,
   { disableLogger, patience = 10_000, ...options }: Options & {
     readonly disableLogger: boolean
     readonly patience?: number
@@ -289,11 +310,13 @@ const failsCleanly = Effect.fnUntraced(function*(
   const app = makeApp(probe, { registered: "globally", ...options, settings: { commitTimeout: "100 millis", ...options.settings } })
   const port = yield* server.start(app, surroundings, disableLogger)
   const connection = yield* Http.connectTo(port, { patience })
+  const released = yield* Effect.acquireRelease(Deferred.make<void>(), Deferred.succeed(undefined))
+  const failing = failures[failure](Deferred.await(released))
   for (const kind of kinds) {
     const jar = yield* jarFor(kind, connection, surroundings)
     const before = jar.header
     surroundings.reported.length = 0
-    probe.around((operation, run) => Http.isWrite(operation) ? failure(operation, run) : run)
+    probe.around((operation, run) => Http.isWrite(operation) ? failing(operation, run) : run)
     const reply = yield* ask(connection, kind.path, jar, kind.method)
     assert.strictEqual(reply.status, 503, kind.name)
     assert.deepStrictEqual(reply.setCookies, [], kind.name)
@@ -346,17 +369,67 @@ describe.each(Http.servers)("$name", (server) => {
     })
   })
 
+  it.live.each(["per route", "globally", "both"] as const)(
+    "sets every cookie of a long session once, registered %s",
+    (registered) => setsEveryChunkOnce(server, { registered })
+  )
+
   it.live.each(kinds)("commits before the flush of $name", (kind) => commitsBeforeTheFlush(server, kind))
 
-  describe.each(Object.keys(failures))("a store with %s", (failure) => {
+  describe.each(["a typed failure", "a defect", "no answer"] as const)("a store with %s", (failure) => {
     it.live.each([true, false])(
       "fails cleanly, disableLogger: %s",
-      (disableLogger) => failsCleanly(server, kinds, failures[failure] ?? assert.fail(), { disableLogger })
+      (disableLogger) => failsCleanly(server, kinds, failure, { disableLogger })
     )
   })
 
   it.live.each(["update", "logout", "renew"] as const)(
     "a client that goes away: %s",
     (change) => survivesTheClient(server, change)
+  )
+})
+
+// -----------------------------------------------------------------------------
+
+/** A check that has to fail on a broken stack, and for the right reason. */
+const catches = (mistake: string, check: () => Effect.Effect<void, unknown, Scope.Scope>, complaint: RegExp) =>
+  it.live(mistake, () =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Effect.scoped(check()))
+      assert.match(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "nothing", complaint)
+    }))
+
+const kindNamed = (name: string): Kind => kinds.find((kind) => kind.name === name) ?? assert.fail(`no kind ${name}`)
+
+describe.each(Http.servers)("the checks catch, on $name,", (server) => {
+  const text = kindNamed("text")
+  const fails = (stack: Stack, failure: Failure, kind = text) => () =>
+    failsCleanly(server, [kind], failure, {
+      stack,
+      registered: "per route",
+      disableLogger: true,
+      patience: 1000
+    })
+
+  catches(
+    "a cookie that leaves before the write",
+    () => commitsBeforeTheFlush(server, text, { stack: Stacks.acknowledgesEarly }),
+    /bytes without an acknowledgement/
+  )
+  catches("a write that fails when the cookie has left", fails(Stacks.acknowledgesEarly, "a typed failure"), /200 to equal 503/)
+  catches("a store that is waited for for ever", fails(Stacks.waitsForEver, "no answer"), /Hung/)
+  catches("a hook that fails", fails(Stacks.failsInTheHook, "a typed failure"), /Hung/)
+  catches(
+    "a handler's cookie on a failure",
+    fails(Stacks.answersAnyway, "a typed failure", kindNamed("a handler with a cookie of its own")),
+    /theme=dark/
+  )
+  catches("a cookie set twice", () => setsCookieOnce(server, text, { stack: Stacks.setsTwice }), /2 to equal 1/)
+  it.live.each(kinds.filter(({ name }) => ["a typed failure", "a defect", "a response of outer middleware"].includes(name)))(
+    "a wrapped handler, on $name",
+    Effect.fnUntraced(function*(kind) {
+      const exit = yield* Effect.exit(setsCookieOnce(server, kind, { stack: Stacks.wrapsTheHandler }))
+      assert.isTrue(Exit.isFailure(exit))
+    })
   )
 })

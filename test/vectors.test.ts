@@ -5,40 +5,7 @@ import * as Layout from "../src/internal/layout.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionState from "../src/SessionState.ts"
 import { makeCodec, open, withSid } from "./utils/codec.ts"
-import { openCases, type Step, steps } from "./utils/vectors.ts"
-
-/** Where this library differs from the reference on purpose. */
-export const differences: ReadonlyArray<{
-  readonly case: string
-  readonly reference: string
-  readonly ours: SessionState.Refusal
-  readonly why: string
-}> = [
-  {
-    case: "plaintext: NaN literal",
-    reference: "opens, with a number that JSON does not have",
-    ours: "InvalidJson",
-    why: "RFC 8259 has no NaN, and a re-save would fail"
-  },
-  ...["string", "null", "array of null"].map((plaintext) => ({
-    case: `plaintext: ${plaintext}`,
-    reference: "crashes",
-    ours: "InvalidShape" as const,
-    why: "bad input is a typed outcome"
-  })),
-  {
-    case: "e07-timeouts: created in the future (clock behind): accepted",
-    reference: "opens",
-    ours: "CreatedInFuture",
-    why: "nobody's clock is a hundred seconds ahead, and such a session would outlive its timeouts"
-  },
-  {
-    case: "e08-remember-timeouts: at exactly 100: ok, both re-issued",
-    reference: "opens from the remember cookie",
-    ours: "MissingCookie",
-    why: "here is the session cookie's part; what follows from a remember cookie is not the codec's"
-  }
-]
+import { differences, openCases, type Step, steps } from "./utils/vectors.ts"
 
 const recorded = steps(SessionConfig.lua)
 

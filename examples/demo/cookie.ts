@@ -7,19 +7,23 @@ import { SessionConfig } from "../../src/SessionConfig.ts"
 import * as SessionState from "../../src/SessionState.ts"
 
 export interface CookieFacts {
-  /** The `Set-Cookie` header that made it, with dots for the value. */
+  /** The `Set-Cookie` header that made it, with dots in place of the value. */
   readonly setCookie: string
-  /** Of the value, in all its chunks. */
-  readonly characters: number
+  /** How many cookies it takes; browsers keep no more than 4096 bytes in one. */
   readonly chunks: number
-  /** The beginning of the sid's SHA-256: it shows when the sid changes, and opens nothing. */
+  /** Bytes of ciphertext in the cookie; none with a store, which keeps them. */
+  readonly payload: number
+  /** The beginning of the sid's hash: it shows that the sid changed, and opens nothing. */
   readonly fingerprint: string
-  readonly header: SessionState.Header
-  /** What this request does to the session by the mere passing of time. */
-  readonly due: ReturnType<typeof SessionState.due>
+  /** Unix seconds of the first save. */
+  readonly createdAt: number
+  /** Unix seconds of the save that made this version. */
+  readonly savedAt: number
+  /** What the passing of time alone makes of the session in this request. */
+  readonly due: "Nothing" | "Touch" | "Save"
 }
 
-/** The facts of the cookie that came with this request; for sessions that exist. */
+/** The facts of the cookie that a request presents, where its session exists. */
 export const cookieFacts = Effect.gen(function*() {
   const codec = yield* CookieCodec
   const settings = yield* SessionConfig
@@ -27,16 +31,18 @@ export const cookieFacts = Effect.gen(function*() {
   const [value] = codec.find(request.headers["cookie"] ?? "")
   const presented = value === undefined ? "MissingCookie" : codec.decode(value)
   if (typeof presented === "string") return undefined
+
   const { header } = presented
   const hash = yield* codec.storageKey(presented)
-  const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+  const now = yield* Clock.currentTimeMillis
   const facts: CookieFacts = {
-    setCookie: codec.setCookies(Redacted.make("…"), 1, undefined).map(({ name, rest }) => `${name}=${rest}`).join(),
-    characters: 110 + header.dataSize,
+    setCookie: codec.setCookies(Redacted.make("…"), 1, undefined).map(({ name, rest }) => `${name}=${rest}`).join("\n"),
     chunks: codec.chunks(header),
+    payload: (header.flags & SessionState.Flag.Storage) === 0 ? Math.floor(header.dataSize * 3 / 4) : 0,
     fingerprint: Hex.encode(hash).slice(0, 8),
-    header,
-    due: SessionState.due(header, settings, now)
+    createdAt: header.creationTime,
+    savedAt: header.creationTime + header.rollingOffset,
+    due: SessionState.due(header, settings, Math.floor(now / 1000))
   }
   return facts
 })

@@ -8,27 +8,24 @@ export type ProductId = typeof ProductId.Type
 
 export const maxQuantity = 9
 
-const Line = Schema.Struct({
-  product: ProductId,
-  quantity: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: maxQuantity }))
-})
+const Quantity = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: maxQuantity }))
 
-const Lines = Schema.Struct({ lines: Schema.Array(Line) })
-type Lines = typeof Lines.Type
+const CartData = Schema.Struct({ lines: Schema.Array(Schema.Struct({ product: ProductId, quantity: Quantity })) })
+export type CartData = typeof CartData.Type
 
-export class Cart extends Session.Service<Cart>()("demo/Cart", { data: Lines, initial: { lines: [] } }) {}
+export class Cart extends Session.Service<Cart>()("demo/Cart", { data: CartData, initial: { lines: [] } }) {}
 
-export const quantityOf = ({ lines }: Lines, product: ProductId): number =>
+export const quantityOf = ({ lines }: CartData, product: ProductId): number =>
   lines.find((line) => line.product === product)?.quantity ?? 0
 
 /** The cart with so many pieces of a product; with none, without the product. */
-export const withQuantity = (product: ProductId, quantity: number) => ({ lines }: Lines): Lines => {
+export const withQuantity = (product: ProductId, quantity: number) => ({ lines }: CartData): CartData => {
   const others = lines.filter((line) => line.product !== product)
   return { lines: quantity === 0 ? others : [...others, { product, quantity }] }
 }
 
 /** The cart with one piece more of a product. */
-export const withOneMore = (product: ProductId) => (cart: Lines): Lines =>
+export const withOneMore = (product: ProductId) => (cart: CartData): CartData =>
   withQuantity(product, Math.min(maxQuantity, quantityOf(cart, product) + 1))(cart)
 
 /** Short enough to watch; see `SessionConfig.Options` for the defaults. */

@@ -126,7 +126,7 @@ const inflatePortable = (input: Uint8Array, limit: number): Uint8Array | Refusal
 
   const makeRoom = (count: number): boolean => {
     const needed = size + count
-    if (needed > output.length && needed <= limit) {
+    if (needed > output.length) {
       const grown = new Uint8Array(Math.min(limit, Math.max(needed, 2 * output.length)))
       grown.set(output)
       output = grown
@@ -161,7 +161,7 @@ const inflatePortable = (input: Uint8Array, limit: number): Uint8Array | Refusal
       const length = symbol === 285 ? 258 : 3 + scaled(symbol - 257, 2)
       const code = symbolIn(distances)
       const distance = 1 + scaled(code, 1)
-      if (code < 0 || code > 29 || distance > size || position > end) return "InflateFailed"
+      if (code < 0 || code > 29 || distance > size) return "InflateFailed"
       if (!makeRoom(length)) return "InflateLimit"
       for (let i = 0; i < length; i++, size++) output[size] = at(output, size - distance)
     }

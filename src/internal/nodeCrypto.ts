@@ -196,7 +196,7 @@ export const make = (crypto: Module, { secret, hkdf }: Arms) => {
           iterations,
           length,
           "sha256",
-          (error, key) => resume(error === null ? Effect.succeed(plain(key)) : Effect.die(error))
+          (error, key) => resume(error ? Effect.die(error) : Effect.succeed(plain(key)))
         )
       }),
     encrypt: (key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array, aad: Uint8Array) =>

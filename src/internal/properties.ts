@@ -15,7 +15,8 @@ export const headers = (
   audience: string,
   properties: ReadonlyArray<Property>
 ): Effect.Effect<Record<string, string>, SessionError> =>
-  Effect.flatMap(
+  // Asking for nothing must not open the session.
+  properties.length === 0 ? Effect.succeed({}) : Effect.flatMap(
     Effect.zip(Exchange.entry(self, audience), Exchange.seconds),
     ([entry, now]) =>
       Effect.sync(() => {
@@ -36,7 +37,17 @@ export const headers = (
         }
         return Object.fromEntries(properties.flatMap((property) => {
           const value = values[property]
-          return value === undefined ? [] : [[headerOf(property), value]]
+          return value === undefined || unprintable.test(value) ? [] : [[headerOf(property), bytesOf(value)]]
         }))
       })
   )
+
+/** What would end a header, or start another one. */
+// oxlint-disable-next-line no-control-regex
+const unprintable = /[\u0000-\u001f\u007f]/
+
+const encoder = new TextEncoder()
+
+// As the reference sends it, in UTF-8. A header's characters are bytes.
+const bytesOf = (value: string): string =>
+  Array.from(encoder.encode(value), (byte) => String.fromCharCode(byte)).join("")

@@ -358,9 +358,14 @@ const bridge = (handler: WebHandler): Effect.Effect<number, never, Scope.Scope> 
 
 interface DenoServe {
   readonly serve: (
-    options: { readonly hostname: string; readonly port: number; readonly onListen: () => void },
+    options: {
+      readonly hostname: string
+      readonly port: number
+      readonly onListen: () => void
+      readonly signal: AbortSignal
+    },
     handler: WebHandler
-  ) => { readonly addr: { readonly port: number }; readonly shutdown: () => Promise<void> }
+  ) => { readonly addr: { readonly port: number } }
 }
 
 // The types of Deno are not among those of this repository.
@@ -368,11 +373,10 @@ const { Deno } = globalThis as { readonly Deno?: DenoServe }
 
 const denoServe = ({ serve }: DenoServe, handler: WebHandler): Effect.Effect<number, never, Scope.Scope> =>
   Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => serve({ hostname: "127.0.0.1", port: 0, onListen: () => undefined }, handler)),
-      (server) => Effect.promise(() => server.shutdown())
-    ),
-    ({ addr }) => addr.port
+    // Not `shutdown`, which waits for requests that hang.
+    Effect.acquireRelease(Effect.sync(() => new AbortController()), (end) => Effect.sync(() => end.abort())),
+    ({ signal }) =>
+      serve({ hostname: "127.0.0.1", port: 0, onListen: () => undefined, signal }, handler).addr.port
   )
 
 const webHandler: Server = {

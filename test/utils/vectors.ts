@@ -13,6 +13,7 @@ import { Redacted, Schema } from "effect"
 import { readdirSync, readFileSync } from "node:fs"
 import type { Sender } from "../../src/CookieCodec.ts"
 import type * as SessionConfig from "../../src/SessionConfig.ts"
+import type { Refusal } from "../../src/SessionState.ts"
 
 const Property = Schema.Literals([
   "id",
@@ -179,6 +180,39 @@ export interface OpenCase {
   /** JSON. */
   readonly data: string | undefined
 }
+
+/** Where this library differs from the reference on purpose. */
+export const differences: ReadonlyArray<{
+  readonly case: string
+  readonly reference: string
+  readonly ours: Refusal
+  readonly why: string
+}> = [
+  {
+    case: "plaintext: NaN literal",
+    reference: "opens, with a number that JSON does not have",
+    ours: "InvalidJson",
+    why: "RFC 8259 has no NaN, and a re-save would fail"
+  },
+  ...["string", "null", "array of null"].map((plaintext) => ({
+    case: `plaintext: ${plaintext}`,
+    reference: "crashes",
+    ours: "InvalidShape" as const,
+    why: "bad input is a typed outcome"
+  })),
+  {
+    case: "e07-timeouts: created in the future (clock behind): accepted",
+    reference: "opens",
+    ours: "CreatedInFuture",
+    why: "nobody's clock is a hundred seconds ahead, and such a session would outlive its timeouts"
+  },
+  {
+    case: "e08-remember-timeouts: at exactly 100: ok, both re-issued",
+    reference: "opens from the remember cookie",
+    ours: "MissingCookie",
+    why: "here is the session cookie's part; what follows from a remember cookie is not the codec's"
+  }
+]
 
 const directory = new URL("../vectors/", import.meta.url)
 
