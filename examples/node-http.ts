@@ -13,7 +13,7 @@ import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { ByteSize, Config, DateTime, Effect, Layer, Schema } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
-import { Session, SessionConfig, SessionHttp, SessionStore } from "../src/index.ts"
+import { Session, SessionConfig, SessionHttp, Sessions, SessionStore } from "../src/index.ts"
 
 const Credentials = Schema.Struct({ name: Schema.NonEmptyString })
 const Profile = Schema.Struct({ name: Schema.NonEmptyString, since: Schema.DateTimeUtc })
@@ -43,6 +43,14 @@ const logout = Effect.gen(function*() {
   return HttpServerResponse.empty()
 })
 
+const logoutElsewhere = Effect.gen(function*() {
+  const account = yield* Account
+  const sessions = yield* Sessions.Sessions
+  const subject = yield* Effect.fromOption(yield* account.subject)
+  const ended = yield* sessions.revokeAll(Account, subject, { except: yield* account.handle })
+  return HttpServerResponse.jsonUnsafe({ ended })
+})
+
 const encodeProfile = HttpServerResponse.schemaJson(Schema.toCodecJson(Profile))
 
 const me = Effect.gen(function*() {
@@ -70,7 +78,8 @@ const Public = HttpRouter.addAll([
 /** Without an account these answer 401, and their handlers do not run. */
 const Members = HttpRouter.addAll([
   HttpRouter.route("GET", "/me", me),
-  HttpRouter.route("POST", "/logout", logout)
+  HttpRouter.route("POST", "/logout", logout),
+  HttpRouter.route("POST", "/logout/elsewhere", logoutElsewhere)
 ]).pipe(Layer.provide(SessionHttp.layerRequired(Account)))
 
 const Server = NodeHttpServer.layerConfig(createServer, {
@@ -79,6 +88,8 @@ const Server = NodeHttpServer.layerConfig(createServer, {
 })
 
 HttpRouter.serve(Layer.merge(Public, Members)).pipe(
+  Layer.provide(Sessions.layer),
+  // Of sessions in cookies alone there would be no list, and the line above would not compile.
   Layer.provide(SessionStore.layerMemory),
   Layer.provide(SessionConfig.layerConfig()),
   Layer.provide(Layer.succeed(HttpServerRequest.MaxBodySize, ByteSize.kibibytes(16))),

@@ -40,7 +40,7 @@ export class InvalidConfig extends Data.TaggedError("InvalidConfig")<{
  * @since 0.1.0
  */
 export class StoreFailed extends Data.TaggedError("StoreFailed")<{
-  readonly operation: "load" | "create" | "supersede" | "touch" | "revoke" | "list" | "revokeAll"
+  readonly operation: "load" | "create" | "supersede" | "touch" | "revoke" | "list" | "revokeAll" | "cleanup"
   readonly cause: unknown
 }> {
   override get message(): string {

@@ -216,6 +216,11 @@ const malformed = [
     // 0 is "00", 1 is "01", 18 is "10"
     [dynamic(257, 1, { 0: 2, 1: 2, 18: 2 }), "01", `10${number(127, 7)}`, `10${number(106, 7)}`, "01", "01", "1"]
   ],
+  // 1 is "0", and "1" is nothing
+  [
+    "invalid code lengths set",
+    [dynamic(257, 1, { 1: 1 }), "0", `1${"0".repeat(14)}`.repeat(255), "0", "0", "1"]
+  ],
   ["invalid code -- missing end-of-block", [
     dynamic(257, 1, usual),
     one,

@@ -310,7 +310,7 @@ const failsCleanly = Effect.fnUntraced(function*(
   const app = makeApp(probe, { registered: "globally", ...options, settings: { commitTimeout: "100 millis", ...options.settings } })
   const port = yield* server.start(app, surroundings, disableLogger)
   const connection = yield* Http.connectTo(port, { patience })
-  const released = yield* Effect.acquireRelease(Deferred.make<void>(), Deferred.succeed(undefined))
+  const released = yield* Effect.acquireRelease(Deferred.make<void>(), (it) => Deferred.succeed(it, undefined))
   const failing = failures[failure](Deferred.await(released))
   for (const kind of kinds) {
     const jar = yield* jarFor(kind, connection, surroundings)
@@ -331,11 +331,30 @@ const failsCleanly = Effect.fnUntraced(function*(
   }
 })
 
-/** Polls: for what happens after a client has gone, nobody tells. */
-const eventually = (condition: () => boolean, what: () => string): Effect.Effect<void> =>
-  Effect.suspend(() => condition() ? Effect.void : Effect.delay(eventually(condition, what), "5 millis")).pipe(
-    Effect.timeoutOrElse({ duration: "10 seconds", orElse: () => Effect.die(new Error(`It never happened: ${what()}`)) })
-  )
+/** Where the store fails to load, so does the read: a 503, one attempt, and a connection that goes on. */
+const readsFailCleanly = Effect.fnUntraced(function*(server: Http.Server, failure: Failure, due: "touch" | "save") {
+  const probe = Http.makeProbe()
+  const surroundings = Http.makeSurroundings()
+  const settings: SessionConfig.Options = { commitTimeout: "100 millis", idlingTimeout: "1 hour" }
+  const port = yield* server.start(makeApp(probe, { settings }), surroundings)
+  const connection = yield* Http.connectTo(port)
+  const released = yield* Effect.acquireRelease(Deferred.make<void>(), (it) => Deferred.succeed(it, undefined))
+  const jar = new Http.Jar()
+  yield* ask(connection, "/text", jar)
+  surroundings.time.advance(due === "touch" ? 61 : 2701)
+
+  probe.log.length = 0
+  const failing = failures[failure](Deferred.await(released))
+  probe.around((operation, run) => operation === "load" ? failing(operation, run) : run)
+  const reply = yield* ask(connection, "/count", jar)
+  assert.deepStrictEqual([reply.status, reply.setCookies, reply.body], [503, [], ""])
+  assert.isAtLeast(surroundings.reported.length, 1, "not reported")
+  assert.deepStrictEqual(probe.log, ["load"])
+
+  probe.around((_operation, run) => run)
+  const next = yield* ask(connection, "/count", jar)
+  assert.deepStrictEqual([next.status, next.body, Http.names(next)], [200, "1", [session]])
+})
 
 /** A client that goes away drops the data, and nothing else that was asked for. */
 const survivesTheClient = Effect.fnUntraced(function*(server: Http.Server, change: "update" | "logout" | "renew") {
@@ -348,9 +367,9 @@ const survivesTheClient = Effect.fnUntraced(function*(server: Http.Server, chang
   const leaving = yield* Http.connectTo(port)
   probe.log.length = 0
   yield* leaving.write(Http.requestText(`GET /slow/${change}`, jar))
-  yield* eventually(() => probe.log.includes("waiting"), () => `the handler runs: ${probe.log}`)
+  yield* Http.eventually(() => probe.log.includes("waiting"), () => `the handler runs: ${probe.log}`)
   yield* leaving.abort
-  yield* eventually(() => probe.log.includes("over"), () => `the handler ends: ${probe.log}`)
+  yield* Http.eventually(() => probe.log.includes("over"), () => `the handler ends: ${probe.log}`)
 
   assert.deepStrictEqual(Http.writes(probe), { update: [], logout: ["revoke"], renew: ["supersede"] }[change])
   const { body } = yield* ask(staying, "/count", jar)
@@ -380,6 +399,11 @@ describe.each(Http.servers)("$name", (server) => {
     it.live.each([true, false])(
       "fails cleanly, disableLogger: %s",
       (disableLogger) => failsCleanly(server, kinds, failure, { disableLogger })
+    )
+
+    it.live.each(["touch", "save"] as const)(
+      "fails a read cleanly, where a %s is due",
+      (due) => readsFailCleanly(server, failure, due)
     )
   })
 

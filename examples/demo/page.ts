@@ -39,7 +39,7 @@ const steps = [
   },
   {
     title: "Wait",
-    text: "A request after five idle seconds touches the session: the same id, the idle clock full again. " +
+    text: "A request after some idle seconds touches the session: the same id, the idle clock full again. " +
       "When a clock has run out, the server refuses the cookie."
   },
   {

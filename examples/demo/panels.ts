@@ -153,7 +153,7 @@ const timer = ({ left, timeout, total }: Timer): Html =>
           <label for="${timeout}">${timeout}</label>
           <span class="clock" aria-hidden="true">${clock(left)}</span>
           <progress id="${timeout}" max="${total}" value="${left}" data-left="${left}">${clock(left)}</progress>
-          <p class="hint">${total / 60} minutes ${explanations[timeout]}</p>
+          <p class="hint">At most ${clock(total)} ${explanations[timeout]}</p>
         </div>`
 
 const noTime = html`<p class="empty">No session, no clock. It starts when there is something to remember.</p>`

@@ -52,7 +52,7 @@ const attempt = (self: Exchange.Exchange, count: number): Effect.Effect<Exchange
   Effect.flatMap(Exchange.seconds, (now) => {
     const { placement, settings } = self.engine
     const opens = self.intent.ended ||
-      SessionState.needsPayload(self.live?.presented.header, self.intent, settings, now)
+      SessionState.needsPayload(refreshes(self) ? self.live?.presented.header : undefined, self.intent, settings, now)
     return Effect.flatMap(opens ? Exchange.openLocked(self) : Effect.void, () => {
       const plan = SessionState.plan(
         {

@@ -179,7 +179,7 @@ const inflatePortable = (input: Uint8Array, limit: number): Uint8Array | Refusal
     const lengths = new Uint8Array(literals + distances)
     for (let i = 0; i < lengths.length;) {
       const symbol = symbolIn(code)
-      if (symbol < 0 || position > end || (symbol === 16 && i === 0)) return "InflateFailed"
+      if (symbol < 0 || (symbol === 16 && i === 0)) return "InflateFailed"
       const length = symbol < 16 ? symbol : symbol === 16 ? at(lengths, i - 1) : 0
       const times = symbol < 16 ? 1 : symbol === 18 ? 11 + bits(7) : 3 + bits(symbol - 14)
       if (i + times > lengths.length) return "InflateFailed"

@@ -174,7 +174,15 @@ export const openLocked = (self: Exchange): Effect.Effect<void, SessionError> =>
   const { placement } = self.engine
   return placement._tag === "Cookie"
     ? openCookie(self, self.live)
-    : bounded(self, "load", openStored(self, placement.port, self.live))
+    : bounded(
+      self,
+      "load",
+      // A store that throws has failed too.
+      Effect.catchDefect(
+        openStored(self, placement.port, self.live),
+        (cause) => fail(new StoreFailed({ operation: "load", cause }))
+      )
+    )
 }
 
 const openCookie = (self: Exchange, live: Live): Effect.Effect<void> => {

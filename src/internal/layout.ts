@@ -23,12 +23,11 @@ export const headerSize = 82
 export const headerCharacters = 110
 export const sidSize = 32
 /** Where the tag stands, and how much of the header the cipher authenticates. */
-export const tagOffset = 47
+const tagOffset = 47
 export const tagSize = 16
 const idlingOffset = 63
 /** Where the MAC stands, and how much of the header it covers. */
-export const macOffset = 66
-export const macSize = 16
+const macOffset = 66
 
 /** The largest number of a 24-bit field. */
 export const maxUint24 = 2 ** 24 - 1

@@ -3,7 +3,7 @@
  * watched, held up and broken.
  */
 import { NodeHttpServer } from "@effect/platform-node"
-import { Clock, Context, Data, Deferred, Effect, ErrorReporter, Layer, Logger } from "effect"
+import { Clock, Context, Data, Deferred, Effect, ErrorReporter, Layer, Logger, Metric } from "effect"
 import type { FileSystem, Path, Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import type { Etag, HttpPlatform } from "effect/http"
@@ -131,6 +131,12 @@ export const gather = (probe: Probe, gathered: Operation, count: number): Effect
     })
   })
 
+/** Polls: of what happens when nobody waits for it, nobody tells. */
+export const eventually = (condition: () => boolean, what: () => string): Effect.Effect<void> =>
+  Effect.suspend(() => condition() ? Effect.void : Effect.delay(eventually(condition, what), "5 millis")).pipe(
+    Effect.timeoutOrElse({ duration: "10 seconds", orElse: () => Effect.die(new Error(`It never happened: ${what()}`)) })
+  )
+
 // -----------------------------------------------------------------------------
 // replies and browsers
 // -----------------------------------------------------------------------------
@@ -204,15 +210,22 @@ export type App = Layer.Layer<
 export interface Surroundings {
   readonly time: Time
   readonly events: Array<SessionEvents.SessionEvent>
+  readonly metrics: Metric.MetricRegistry
   /** What was reported as failed. */
   readonly reported: Array<unknown>
 }
 
-export const makeSurroundings = (): Surroundings => ({ time: makeTime(), events: [], reported: [] })
+export const makeSurroundings = (): Surroundings => ({
+  time: makeTime(),
+  events: [],
+  metrics: new Map(),
+  reported: []
+})
 
-const layerSurroundings = ({ events, reported, time }: Surroundings): Layer.Layer<never> =>
+const layerSurroundings = ({ events, metrics, reported, time }: Surroundings): Layer.Layer<never> =>
   Layer.mergeAll(
     Layer.succeed(Clock.Clock, time.clock),
+    Layer.succeed(Metric.MetricRegistry, metrics),
     Layer.succeed(SessionEvents.listener, (event) => Effect.sync(() => events.push(event))),
     ErrorReporter.layer([ErrorReporter.make(({ error }) => {
       reported.push(error)

@@ -1,0 +1,182 @@
+/**
+ * The port over Postgres: one statement and one round trip per operation, and a
+ * second one where somebody else was quicker.
+ */
+import { Clock, Context, Effect, Schedule } from "effect"
+import type { SqlClient, SqlError } from "effect/sql"
+import { SessionError, StoreFailed } from "../SessionError.ts"
+import type { Current, IndexEntry, Listed, Port, Superseded } from "../SessionStore.ts"
+import { type Names, statements } from "./pgStatements.ts"
+
+interface LoadedRow {
+  readonly handle: string
+  /** Of a current version; `null` in a superseded one. */
+  readonly data: Uint8Array
+  readonly seen: boolean
+  readonly successor: Uint8Array | null
+  readonly grace_ends: number | null
+}
+
+interface ListedRow {
+  readonly handle: string
+  readonly created_at: number
+  readonly last_seen_at: number
+  readonly deadline: number
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/** Whether a session can have this handle. Anything else is not asked for: Postgres would fail the statement. */
+export const isHandle = (handle: string): boolean => uuid.test(handle)
+
+const toRow = ([row]: ReadonlyArray<LoadedRow>): Current | Superseded | undefined =>
+  row && (row.successor === null
+    ? { _tag: "Current", handle: row.handle, data: row.data, seen: row.seen }
+    : { _tag: "Superseded", handle: row.handle, successor: row.successor, graceEnds: row.grace_ends ?? undefined })
+
+const toListed = (row: ListedRow): Listed => ({
+  handle: row.handle,
+  createdAt: row.created_at,
+  lastSeenAt: row.last_seen_at,
+  deadline: row.deadline
+})
+
+const done = { _tag: "Done" } as const
+const gone = { _tag: "Gone" } as const
+
+/** Postgres rolled the statement back, or it was never sent for want of a connection. */
+const neverHappened = ({ reason }: SqlError.SqlError): boolean =>
+  reason._tag === "SerializationError" || reason._tag === "DeadlockError" ||
+  (reason.operation === "connect" && reason._tag !== "AuthenticationError")
+
+/** What was only read may be read again, even if the connection broke while nobody knows how far it got. */
+const harmless = (error: SqlError.SqlError): boolean => neverHappened(error) || error.reason._tag === "ConnectionError"
+
+/** The clock in whole unix seconds. */
+export const seconds: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis / 1000))
+
+const failed = (operation: StoreFailed["operation"], cause: unknown): Effect.Effect<never, SessionError> =>
+  Effect.fail(new SessionError({ reason: new StoreFailed({ operation, cause }) }))
+
+// For what is over in a moment. An outage is the caller's to wait for, or not.
+const backoff = Schedule.jittered(Schedule.exponential("20 millis"))
+
+/**
+ * Runs statements as a store has to: outside of any transaction of the caller's,
+ * again where that is safe, and with a typed error.
+ */
+export const runner = (client: SqlClient.SqlClient) => {
+  const sql = client.withoutTransforms()
+
+  // A rollback of the caller's transaction would undo what the store has acknowledged.
+  const outside = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) =>
+      Context.getOrUndefined(fiber.context, sql.transactionService) === undefined
+        ? effect
+        : Effect.updateContext(effect, (context: Context.Context<R>) =>
+          // Nothing that runs a statement asks for the transaction: it joins one that is there.
+          Context.omit(sql.transactionService)(context) as Context.Context<R>)
+    )
+
+  return <Row extends object>(
+    operation: StoreFailed["operation"],
+    text: string,
+    params: ReadonlyArray<unknown>,
+    retryable = neverHappened
+  ): Effect.Effect<ReadonlyArray<Row>, SessionError> =>
+    outside(sql.unsafe<Row>(text, params)).pipe(
+      Effect.retry({ schedule: backoff, times: 3, while: retryable }),
+      Effect.catch((cause) => failed(operation, cause))
+    )
+}
+
+export const make = (client: SqlClient.SqlClient, names: Names): Port => {
+  const run = runner(client)
+  const text = statements(names)
+
+  const load: Port["load"] = (key, now) => Effect.map(run<LoadedRow>("load", text.load, [key, now], harmless), toRow)
+
+  /**
+   * Where no row was written: what stands there instead. A second statement, because
+   * the first one does not see what the racer it waited for has written.
+   */
+  const settle = (
+    operation: "supersede" | "touch",
+    write: Effect.Effect<ReadonlyArray<object>, SessionError>,
+    key: Uint8Array,
+    now: number,
+    again = true
+  ): Effect.Effect<typeof done | typeof gone | Superseded, SessionError> =>
+    Effect.flatMap(write, (rows) =>
+      rows.length > 0 ? Effect.succeed(done) : Effect.flatMap(load(key, now), (row) => {
+        if (row?._tag !== "Current") return Effect.succeed(row ?? gone)
+        // Somebody whose clock is behind touched what had just expired.
+        return again ? settle(operation, write, key, now, false) : failed(operation, new Error("The row was not written"))
+      }))
+
+  return {
+    load,
+
+    create: (version, now) =>
+      Effect.map(
+        run("create", text.create, [
+          version.handle,
+          version.key,
+          version.data,
+          version.deadline,
+          version.createdAt,
+          now,
+          ...columns(version.index)
+        ]),
+        (rows) => rows.length > 0 ? "Created" : "Collision"
+      ),
+
+    supersede: (old, version, successor, now) => {
+      const params = [old, version.key, version.data, version.deadline, now, ...columns(version.index)]
+      return settle(
+        "supersede",
+        successor === undefined
+          ? run("supersede", text.renew, params)
+          : run("supersede", text.replace, [...params, successor]),
+        old,
+        now
+      )
+    },
+
+    touch: (key, { deadline, seen }, now) => {
+      const params = [key, now, deadline ?? null]
+      return settle(
+        "touch",
+        seen === undefined ? run("touch", text.touch, params) : run("touch", text.see, [...params, seen]),
+        key,
+        now
+      )
+    },
+
+    revoke: (handle) =>
+      isHandle(handle)
+        ? Effect.map(run("revoke", text.revoke, [handle]), (rows) => rows.length > 0)
+        : Effect.succeed(false),
+
+    list: (audience, subjects, now) =>
+      Effect.map(
+        run<ListedRow>("list", text.list, [audience, subjects, now], harmless),
+        (rows) => rows.map(toListed)
+      ),
+
+    revokeAll: (audience, subjects, except) =>
+      Effect.map(
+        run("revokeAll", text.revokeAll, [
+          audience,
+          subjects,
+          except === undefined || !isHandle(except) ? null : except
+        ]),
+        (rows) => rows.length
+      )
+  }
+}
+
+const columns = (index: ReadonlyArray<IndexEntry>): [audiences: ReadonlyArray<string>, subjects: ReadonlyArray<string>] => [
+  index.map(({ audience }) => audience),
+  index.map(({ subject }) => subject)
+]

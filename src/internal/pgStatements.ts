@@ -1,0 +1,229 @@
+/**
+ * What the Postgres store says to the database: names, tables, statements.
+ *
+ * One row per session holds its current version, and changes its key with each
+ * save. So whatever ends a session and whatever replaces its version meet on one
+ * row lock: the second finds no row, or the new one. With a row per version, a
+ * `DELETE` that waited for a save would not see the version inserted meanwhile.
+ *
+ * Superseded versions and subjects refer to sessions without foreign keys, which
+ * would lock and check at every save. Instead each read joins the session, so that
+ * what a race leaves behind is as good as gone, until it is swept.
+ *
+ * Times are unix seconds: a `timestamp` would depend on a connection's TimeZone. They
+ * are read as `float8`, which drivers make a number of.
+ */
+import type { Port } from "../SessionStore.ts"
+
+/** The tables and whatever else has a name in the database, all under one prefix. */
+export interface Names {
+  readonly sessions: string
+  readonly superseded: string
+  readonly subjects: string
+  /** Of the migrations. */
+  readonly history: string
+  /** On which the handles of revoked sessions are notified. */
+  readonly channel: string
+}
+
+/** The longest name derived is 20 characters longer, and Postgres cuts off what exceeds 63. */
+export const maxPrefix = 40
+
+/** What needs no quotes, and means the same with them. */
+export const validPrefix = /^[a-z_][a-z0-9_]*$/
+
+export const names = (prefix: string): Names => ({
+  sessions: `${prefix}_sessions`,
+  superseded: `${prefix}_superseded`,
+  subjects: `${prefix}_subjects`,
+  history: `${prefix}_migrations`,
+  channel: `${prefix}_ended`
+})
+
+/**
+ * The first migration.
+ *
+ * No index has a column that a touch changes, and pages keep room for the next
+ * version of their rows: a touch is a heap-only (HOT) update, which writes to no
+ * index. Even a BRIN index on the deadline would be of no use: its ranges only ever
+ * grow, and soon each of them holds something expired. Clean-up walks the table.
+ */
+export const create = ({ sessions, subjects, superseded }: Names): ReadonlyArray<string> => [
+  `CREATE TABLE ${sessions} (
+  handle uuid PRIMARY KEY,
+  key bytea NOT NULL UNIQUE,
+  data bytea NOT NULL,
+  created_at bigint NOT NULL,
+  last_seen_at bigint NOT NULL,
+  deadline bigint NOT NULL,
+  seen boolean NOT NULL
+) WITH (fillfactor = 80)`,
+  // Ciphertext does not compress.
+  `ALTER TABLE ${sessions} ALTER COLUMN data SET STORAGE EXTERNAL`,
+  `CREATE TABLE ${superseded} (
+  key bytea PRIMARY KEY,
+  handle uuid NOT NULL,
+  successor bytea NOT NULL,
+  grace_ends bigint
+) WITH (fillfactor = 90)`,
+  `CREATE INDEX ${superseded}_handle ON ${superseded} (handle)`,
+  `CREATE TABLE ${subjects} (
+  audience text NOT NULL,
+  subject text NOT NULL,
+  handle uuid NOT NULL,
+  PRIMARY KEY (audience, subject, handle)
+)`,
+  `CREATE INDEX ${subjects}_handle ON ${subjects} (handle)`
+]
+
+/** A listing shows no more sessions than this. */
+export const maxListed = 1000
+
+/** How many blocks of a table one step of the clean-up looks at. */
+export const sweptBlocks = 128
+
+/** Seconds that a superseded version is kept after its grace, so that its reuse is noticed. */
+const reuseNoticed = 3600
+
+type Texts = Record<Exclude<keyof Port, "supersede"> | "renew" | "replace" | "see" | "deadlines", string> & {
+  readonly sweep: Record<"sessions" | "superseded" | "subjects", string>
+}
+
+/**
+ * Every statement, as text that never varies: a connection prepares each once.
+ *
+ * A write takes the lock of the session's row first and depends on what that
+ * yields, so that no two can wait for each other. A write that waited for a lock
+ * still reads other tables as they were when it began: what the winner left there
+ * takes a second statement to see.
+ */
+export const statements = ({ channel, sessions, subjects, superseded }: Names): Texts => {
+  const load = `
+SELECT handle, data, seen, NULL::bytea AS successor, NULL::float8 AS grace_ends
+FROM ${sessions} WHERE key = $1::bytea AND deadline >= $2::bigint
+UNION ALL
+SELECT handle, NULL, NULL, successor, grace_ends::float8
+FROM ${superseded} AS old JOIN ${sessions} AS session USING (handle)
+WHERE old.key = $1::bytea AND deadline >= $2::bigint`
+
+  // $1 old key, $2 key, $3 data, $4 deadline, $5 now, $6 audiences, $7 subjects
+  const version = (seen: boolean, chain: string) => `
+WITH done AS (
+  UPDATE ${sessions}
+  SET key = $2::bytea, data = $3::bytea, deadline = $4::bigint, last_seen_at = $5::bigint, seen = ${seen}
+  WHERE key = $1::bytea AND deadline >= $5::bigint
+  RETURNING handle
+), chain AS (
+  ${chain}
+), entries AS (
+  SELECT DISTINCT audience, subject FROM unnest($6::text[], $7::text[]) AS entry (audience, subject)
+), unlisted AS (
+  DELETE FROM ${subjects} AS listed USING done
+  WHERE listed.handle = done.handle AND (audience, subject) NOT IN (SELECT audience, subject FROM entries)
+), listed AS (
+  INSERT INTO ${subjects} (audience, subject, handle) SELECT audience, subject, handle FROM entries, done
+  ON CONFLICT DO NOTHING
+)
+SELECT 1 FROM done`
+
+  // $1 key, $2 now, $3 deadline or NULL
+  const touch = (seen: string) => `
+UPDATE ${sessions} SET last_seen_at = $2::bigint, deadline = coalesce($3::bigint, deadline)${seen}
+WHERE key = $1::bytea AND deadline >= $2::bigint
+RETURNING handle`
+
+  // Whatever ends sessions does so by what it yields; nothing else is deleted, and nobody told, of those not there.
+  const end = (ended: string) => `${ended}, chain AS (
+  DELETE FROM ${superseded} WHERE handle IN (SELECT handle FROM ended)
+), listed AS (
+  DELETE FROM ${subjects} WHERE handle IN (SELECT handle FROM ended)
+)
+SELECT pg_notify('${channel}', handle::text) FROM ended`
+
+  // $1 audience, $2 subjects
+  const named = `SELECT handle FROM ${subjects} WHERE audience = $1::text AND subject = ANY ($2::text[])`
+
+  // $1 first row, $2 row behind the last, $3 now. A statement is a transaction, and so the lock is one step's.
+  const sweep = (table: string, condition: string) => `
+WITH turn AS MATERIALIZED (
+  SELECT pg_try_advisory_xact_lock(hashtextextended('effect-session', '${sessions}'::regclass::oid::bigint)) AS mine
+), swept AS (
+  DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM ${table} AS old
+    WHERE (SELECT mine FROM turn) AND ctid >= $1::tid AND ctid < $2::tid
+    AND (${condition})
+    FOR UPDATE SKIP LOCKED
+  ))
+  RETURNING 1
+)
+SELECT mine, (SELECT count(*) FROM swept)::float8 AS removed,
+  (pg_relation_size('${table}') / current_setting('block_size')::bigint)::float8 AS blocks
+FROM turn`
+
+  const orphaned = `NOT EXISTS (SELECT FROM ${sessions} AS session WHERE session.handle = old.handle)`
+
+  return {
+    load,
+
+    // $1 handle, $2 key, $3 data, $4 deadline, $5 created, $6 now, $7 audiences, $8 subjects
+    create: `
+WITH made AS (
+  INSERT INTO ${sessions} (handle, key, data, created_at, last_seen_at, deadline, seen)
+  SELECT $1::uuid, $2::bytea, $3::bytea, $5::bigint, $6::bigint, $4::bigint, true
+  WHERE NOT EXISTS (
+    SELECT FROM ${superseded} AS old JOIN ${sessions} AS session USING (handle) WHERE old.key = $2::bytea
+  )
+  ON CONFLICT DO NOTHING
+  RETURNING handle
+), listed AS (
+  INSERT INTO ${subjects} (audience, subject, handle)
+  SELECT DISTINCT audience, subject, handle FROM unnest($7::text[], $8::text[]) AS entry (audience, subject), made
+)
+SELECT 1 FROM made`,
+
+    replace: version(
+      false,
+      `INSERT INTO ${superseded} (key, handle, successor) SELECT $1::bytea, handle, $8::bytea FROM done`
+    ),
+
+    renew: version(true, `DELETE FROM ${superseded} WHERE handle IN (SELECT handle FROM done)`),
+
+    touch: touch(""),
+
+    // $4 seconds of grace
+    see: `
+WITH done AS (${touch(", seen = true")}), chain AS (
+  UPDATE ${superseded} SET grace_ends = $2::bigint + $4::bigint
+  WHERE handle IN (SELECT handle FROM done) AND grace_ends IS NULL
+)
+SELECT 1 FROM done`,
+
+    revoke: end(`WITH ended AS (DELETE FROM ${sessions} WHERE handle = $1::uuid RETURNING handle)`),
+
+    // $3 now
+    list: `
+SELECT handle, created_at::float8, last_seen_at::float8, deadline::float8
+FROM ${sessions} WHERE handle IN (${named}) AND deadline >= $3::bigint
+ORDER BY created_at DESC, handle LIMIT ${maxListed}`,
+
+    // $3 the handle to spare, or NULL. All lock in one order, or two could wait for each other.
+    revokeAll: end(`
+WITH doomed AS (
+  SELECT handle FROM ${sessions} WHERE handle IN (${named}) AND handle IS DISTINCT FROM $3::uuid
+  ORDER BY handle FOR UPDATE
+), ended AS (
+  DELETE FROM ${sessions} WHERE handle IN (SELECT handle FROM doomed) RETURNING handle
+)`),
+
+    // $1 handles, $2 now
+    deadlines: `
+SELECT handle, deadline::float8 FROM ${sessions} WHERE handle = ANY ($1::uuid[]) AND deadline >= $2::bigint`,
+
+    sweep: {
+      sessions: sweep(sessions, "deadline < $3::bigint"),
+      superseded: sweep(superseded, `grace_ends < $3::bigint - ${reuseNoticed} OR ${orphaned}`),
+      // The comparison says what type the third parameter has, which this one has no use for.
+      subjects: sweep(subjects, `$3::bigint IS NOT NULL AND ${orphaned}`)
+    }
+  }
+}
