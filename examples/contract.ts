@@ -8,13 +8,14 @@
  * STORE_FAIL=1 makes every operation fail; POST /_fault?delay=150&fail=1 changes both.
  */
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Config, Console, Effect, Layer, Option, Ref } from "effect"
-import { HttpRouter } from "effect/http"
+import { Config, Console, Context, Effect, Layer, Option, Ref } from "effect"
+import { HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "node:http"
 import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionHttp from "../src/SessionHttp.ts"
 import * as Sessions from "../src/Sessions.ts"
 import * as SessionStore from "../src/SessionStore.ts"
+import * as Controls from "./contract/controls.ts"
 import * as Faults from "./contract/faults.ts"
 import * as Routes from "./contract/routes.ts"
 import { layerMemory, Rows } from "./contract/stores.ts"
@@ -52,8 +53,13 @@ const Server = Effect.gen(function*() {
   }).pipe(
     Layer.provide(stores),
     Layer.provide(layerConfig),
+    Layer.provide(Controls.layer),
     Layer.provideMerge(NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" })),
-    Layer.tap(() => Console.log(`listening on ${port}`))
+    // With port 0, the system's choice.
+    Layer.tap((context) => {
+      const { address } = Context.get(context, HttpServer.HttpServer)
+      return Console.log(`listening on ${"port" in address ? address.port : port}`)
+    })
   )
 }).pipe(Layer.unwrap)
 

@@ -192,6 +192,13 @@ interface OptionsBase {
   readonly cookieName?: string | undefined
 }
 
+type Migrate<Data> = Exclude<OnMismatch<Data>, string>
+
+/** Where `M` is a function, one that yields the class's data. `M` alone does not say so: its bound cannot name them. */
+interface Migrates<M, Data> {
+  readonly onMismatch?: M extends string ? unknown : Migrate<Data> | undefined
+}
+
 /**
  * Defines a session class.
  *
@@ -211,21 +218,21 @@ interface OptionsBase {
  * @since 0.1.0
  */
 export const Service = <Self>(): {
-  <const Id extends string, S extends Schema.Codec<unknown, unknown>, const M extends OnMismatch<S["Type"]> = "reset">(
+  <const Id extends string, S extends Schema.Codec<unknown, unknown>, const M extends OnMismatch<unknown> = "reset">(
     id: Id,
     options: OptionsBase & {
       readonly data: S
       readonly initial: NoInfer<S["Type"]>
-      readonly onMismatch?: M | undefined
-    }
+      readonly onMismatch?: M | Migrate<NoInfer<S["Type"]>> | undefined
+    } & Migrates<M, NoInfer<S["Type"]>>
   ): Class<Self, Id, S["Type"], S["Type"], M extends "fail" ? SessionDataError : never>
-  <const Id extends string, S extends Schema.Codec<unknown, unknown>, const M extends OnMismatch<S["Type"]> = "reset">(
+  <const Id extends string, S extends Schema.Codec<unknown, unknown>, const M extends OnMismatch<unknown> = "reset">(
     id: Id,
     options: OptionsBase & {
       readonly data: S
       readonly initial?: undefined
-      readonly onMismatch?: M | undefined
-    }
+      readonly onMismatch?: M | Migrate<NoInfer<S["Type"]>> | undefined
+    } & Migrates<M, NoInfer<S["Type"]>>
   ): Class<Self, Id, S["Type"], Option.Option<S["Type"]>, M extends "fail" ? SessionDataError : never>
 } =>
 <Id extends string>(

@@ -42,7 +42,7 @@ import type { Types } from "effect"
 import { Cookies, Headers, HttpEffect, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as CookieCodec from "./CookieCodec.ts"
 import * as Crypto from "./Crypto.ts"
-import { commit, idle } from "./internal/commit.ts"
+import { close, commit, idle } from "./internal/commit.ts"
 import * as Exchange from "./internal/exchange.ts"
 import * as Properties from "./internal/properties.ts"
 import { subjectHashes } from "./internal/subject.ts"
@@ -229,11 +229,19 @@ const respond =
         Exchange.seconds,
         (now) =>
           idle(exchange, now) && exchange.engine.settings.responseHeaders.length === 0
-            ? Effect.succeed(exchange.accessed ? varyOnCookie(response) : response)
+            ? unchanged(exchange, response)
             : answer(exchange, audience, response)
       ),
       (cause) => Effect.as(Effect.ignoreCause(tell(cause)), unavailable)
     )
+
+const unchanged = (
+  exchange: Exchange.Exchange,
+  response: HttpServerResponse.HttpServerResponse
+): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+  close(exchange)
+  return Effect.succeed(exchange.accessed ? varyOnCookie(response) : response)
+}
 
 const tell = (cause: Cause.Cause<SessionError>): Effect.Effect<void> =>
   Effect.andThen(Effect.logError("The session could not be committed", cause), ErrorReporter.report(cause))

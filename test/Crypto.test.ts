@@ -21,7 +21,11 @@ const concat = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => new Uint8Arr
 const flip = (bytes: Uint8Array, bit: number): Uint8Array =>
   bytes.map((byte, index) => index === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte)
 
-const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength })
+const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength, size: "max" })
+/** Of any length up to one that would take long to generate and to shrink byte by byte. */
+const long = (maxLength: number): fc.Arbitrary<Uint8Array> =>
+  fc.oneof(bytes(100), fc.nat(maxLength).map((length) => Uint8Array.from({ length }, (_, i) => i * i)))
+
 const exactly = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length })
 
 /** A session cookie of lua-resty-session 4.1.5 with the secret "correct horse battery staple 0001". */
@@ -79,7 +83,7 @@ const pbkdf2Vectors = [
     "salt",
     1,
     "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc" +
-    "a49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a1978"
+    "49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783"
   ]
 ] as const
 
@@ -140,6 +144,22 @@ const suite = (it: Vitest.MethodsNonLive<Crypto.Crypto>) => {
         })
       )
   )
+
+  it.effect("computes the MAC of any length under a key of any length", () =>
+    use((crypto) =>
+      Effect.gen(function*() {
+        for (const keyLength of [1, 31, 32, 63, 64, 65, 200]) {
+          for (const length of [0, 1, 55, 56, 63, 64, 65, 959, 960, 961, 1024, 5000]) {
+            const [key, message] = [new Uint8Array(keyLength).fill(0x5c), new Uint8Array(length).fill(0x36)]
+            assert.strictEqual(
+              toHex(yield* crypto.mac(key, message)),
+              node.createHmac("sha256", key).update(message).digest("hex").slice(0, 32),
+              `${keyLength}, ${length}`
+            )
+          }
+        }
+      })
+    ))
 
   it.effect("derives with an empty salt, as in RFC 5869, A.3", () =>
     use((crypto) =>
@@ -213,7 +233,7 @@ const suite = (it: Vitest.MethodsNonLive<Crypto.Crypto>) => {
         for (let length = 0; length < sealed.length; length++) {
           assert.isUndefined(yield* crypto.decrypt(key, iv, sealed.subarray(0, length), aad), `${length}`)
         }
-        assert.isUndefined(yield* crypto.decrypt(key, iv, concat(sealed, none.slice(), Uint8Array.of(0)), aad))
+        assert.isUndefined(yield* crypto.decrypt(key, iv, concat(sealed, Uint8Array.of(0)), aad))
         assert.isUndefined(yield* crypto.decrypt(key, iv, sealed, aad.subarray(1)))
         assert.isUndefined(yield* crypto.decrypt(key, iv, sealed, none))
       })
@@ -241,12 +261,12 @@ const suite = (it: Vitest.MethodsNonLive<Crypto.Crypto>) => {
       property(
         fc.record({
           ikm: bytes(100),
-          info: fc.oneof(bytes(100), bytes(1024)),
+          info: long(1024),
           length: fc.oneof(fc.integer({ min: 1, max: 100 }), fc.integer({ min: 1, max: 8160 })),
           key: exactly(32),
-          macKey: fc.uint8Array({ minLength: 1, maxLength: 200 }),
+          macKey: long(200).filter((key) => key.length > 0),
           iv: exactly(12),
-          data: fc.oneof(bytes(200), bytes(3000)),
+          data: long(5000),
           aad: bytes(100)
         }),
         ({ aad, data, ikm, info, iv, key, length, macKey }) =>
@@ -499,7 +519,7 @@ describe("PBKDF2", () => {
 
   it.effect("dies where node:crypto fails", () =>
     Effect.gen(function*() {
-      const broken: typeof node = Object.assign(Object.create(node), {
+      const broken: typeof node = Object.assign({ ...node }, {
         pbkdf2: (...args: Parameters<typeof node.pbkdf2>) => args[5](new Error("out of memory"), Buffer.alloc(0))
       })
       const crypto = NodeCrypto.make(broken, NodeCrypto.probe(node))
@@ -511,9 +531,9 @@ describe("PBKDF2", () => {
 describe("random bytes from a pool", () => {
   /** The primitives on a source whose every four bytes are a number of their own, and the memory it last filled. */
   const setup = () => {
-    let filled = none
+    let filled: Uint8Array = none
     let last = 0
-    const counting: typeof node = Object.assign(Object.create(node), {
+    const counting: typeof node = Object.assign({ ...node }, {
       randomFillSync: (bytes: Uint8Array) => {
         filled = bytes
         const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -557,7 +577,7 @@ describe("random bytes from a pool", () => {
   it.effect("fails rather than to hand out what was not filled", () =>
     Effect.gen(function*() {
       let failing = false
-      const moody: typeof node = Object.assign(Object.create(node), {
+      const moody: typeof node = Object.assign({ ...node }, {
         randomFillSync: (bytes: Uint8Array) => {
           if (failing) throw new Error("no entropy")
           return bytes.fill(1)
@@ -615,13 +635,43 @@ describe("runtimes", () => {
       assert.strictEqual(implementation, "WebCrypto")
     }))
 
-  it.effect("whose clock stands still", () =>
+  it.effect.each(
+    [
+      ["bytes cost more than KeyObjects", { bytes: 4, object: 1, hash: 1, hkdf: 1 }, "objects, hkdfSync"],
+      ["bytes cost less than KeyObjects", { bytes: 1, object: 4, hash: 1, hkdf: 100 }, "bytes, hashes"],
+      ["calls cost nearly the same", { bytes: 6, object: 5, hash: 1, hkdf: 2.5 }, "bytes, hashes"],
+      // As on Workers.
+      ["clock stands still", { bytes: 0, object: 0, hash: 0, hkdf: 0 }, "bytes, hashes"]
+    ] as const
+  )("whose %s", ([, cost, expected]) =>
     Effect.sync(() => {
-      const clock = vi.spyOn(performance, "now").mockReturnValue(0)
+      let now = 0
+      let hashes = 0
+      const clock = vi.spyOn(performance, "now").mockImplementation(() => now)
       onTestFinished(() => clock.mockRestore())
-      const { hkdf, secret } = NodeCrypto.probe(node)
-      assert.deepStrictEqual(secret(cookie.key), cookie.key)
-      assert.strictEqual(toHex(hkdf(cookie.ikm)(concat(utf8("authentication:"), cookie.sid), 32)), toHex(cookie.macKey))
+      const runtime: typeof node = Object.assign({ ...node }, {
+        createCipheriv: (...args: Parameters<typeof node.createCipheriv>) => {
+          now += args[1] instanceof Uint8Array ? cost.bytes : cost.object
+          return node.createCipheriv(...args)
+        },
+        hash: (...args: Parameters<typeof node.hash>) => {
+          now += cost.hash
+          hashes++
+          return node.hash(...args)
+        },
+        hkdfSync: (...args: Parameters<typeof node.hkdfSync>) => {
+          now += cost.hkdf
+          return node.hkdfSync(...args)
+        }
+      })
+
+      const { hkdf, secret } = NodeCrypto.probe(runtime)
+      hashes = 0
+      hkdf(cookie.ikm)(none, 32)
+      assert.strictEqual(
+        `${secret(cookie.key) instanceof Uint8Array ? "bytes" : "objects"}, ${hashes > 0 ? "hashes" : "hkdfSync"}`,
+        expected
+      )
     }))
 })
 

@@ -19,8 +19,6 @@ const touchIsDue = 61
 
 const range = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, i) => i)
 
-const sum = (count: number, of: (i: number) => boolean): number => range(count).filter(of).length
-
 /** How a session ends while another request of it is under way. */
 const endings = {
   "a logout": (shop, jar) => shop.ask(jar, Shop.Cart.use((cart) => cart.logout)),
@@ -96,7 +94,7 @@ const oneSuccessor = Effect.fnUntraced(function*(stack: Stack, count: number) {
   })
   const cookies = new Set(replies.flatMap(({ setCookies }) => setCookies))
   assert.strictEqual(cookies.size, 1, "several successors")
-  assert.strictEqual(sum(count, (i) => replies[i]?.setCookies.length === 1), count)
+  assert.isTrue(replies.every(({ setCookies }) => setCookies.length === 1), "a racer without a cookie")
   jar.keep(replies[0] ?? assert.fail())
   assert.deepStrictEqual(yield* shop.ask(jar, Shop.items), ["tea"])
   assert.strictEqual(shop.events.filter(({ _tag }) => _tag === "SessionSaved").length, 1)

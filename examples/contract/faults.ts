@@ -2,6 +2,7 @@
 import { Effect, Layer, Ref } from "effect"
 import { SessionError, StoreFailed } from "../../src/SessionError.ts"
 import * as SessionStore from "../../src/SessionStore.ts"
+import { Controls } from "./controls.ts"
 
 export interface Faults {
   /** Milliseconds that every write is held back. */
@@ -11,7 +12,11 @@ export interface Faults {
 }
 
 /** A port with faults in front of another one. */
-const faulty = (port: SessionStore.Port, faults: Ref.Ref<Faults>): SessionStore.Port => {
+const faulty = (
+  port: SessionStore.Port,
+  faults: Ref.Ref<Faults>,
+  { pause }: Controls["Service"]
+): SessionStore.Port => {
   const unlessFailing = <A>(
     operation: StoreFailed["operation"],
     effect: Effect.Effect<A, SessionError>
@@ -21,7 +26,7 @@ const faulty = (port: SessionStore.Port, faults: Ref.Ref<Faults>): SessionStore.
         ? Effect.fail(new SessionError({ reason: new StoreFailed({ operation, cause: "STORE_FAIL" }) }))
         : effect)
   const late = <A>(operation: StoreFailed["operation"], effect: Effect.Effect<A, SessionError>) =>
-    Effect.flatMap(Ref.get(faults), ({ delay }) => Effect.delay(unlessFailing(operation, effect), delay))
+    Effect.flatMap(Ref.get(faults), ({ delay }) => Effect.andThen(pause(delay), unlessFailing(operation, effect)))
   return {
     load: (...args) => unlessFailing("load", port.load(...args)),
     list: (...args) => unlessFailing("list", port.list(...args)),
@@ -37,7 +42,7 @@ const faulty = (port: SessionStore.Port, faults: Ref.Ref<Faults>): SessionStore.
 export const layer = <E, R>(
   store: Layer.Layer<SessionStore.SessionStore | SessionStore.SessionPort, E, R>,
   faults: Ref.Ref<Faults>
-): Layer.Layer<SessionStore.SessionStore | SessionStore.SessionPort, E, R> =>
-  SessionStore.layerPort(Effect.map(SessionStore.SessionPort, (port) => faulty(port, faults))).pipe(
-    Layer.provide(store)
-  )
+): Layer.Layer<SessionStore.SessionStore | SessionStore.SessionPort, E, R | Controls> =>
+  SessionStore.layerPort(
+    Effect.zipWith(SessionStore.SessionPort, Controls, (port, controls) => faulty(port, faults, controls))
+  ).pipe(Layer.provide(store))

@@ -3,6 +3,7 @@ import { Context, Data, Effect, Option, Ref, Schedule, Schema, Stream } from "ef
 import { HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import * as Session from "../../src/Session.ts"
 import { Sessions } from "../../src/Sessions.ts"
+import { Controls } from "./controls.ts"
 import type { Faults } from "./faults.ts"
 
 /** A user, and a value for each key that was set. */
@@ -39,7 +40,7 @@ const query = Effect.map(HttpServerRequest.ParsedSearchParams, (params) => ({
 }))
 
 /** As many milliseconds as the parameter `ms` says. */
-const pause = Effect.flatMap(query, ({ number }) => Effect.sleep(number("ms")))
+const pause = Effect.flatMap(query, ({ number }) => Controls.use(({ pause }) => pause(number("ms"))))
 
 const describe = Effect.gen(function*() {
   const state = yield* State
@@ -199,6 +200,24 @@ const routes = [
       const set = { delay: number("delay"), fail: text("fail") === "1" || text("fail") === "true" }
       yield* Ref.set(faults, set)
       return json(set)
+    })
+  ),
+
+  HttpRouter.route(
+    "GET",
+    "/_paused",
+    Effect.map(Controls.use(({ paused }) => paused), (paused) => json({ paused }))
+  ),
+
+  HttpRouter.route("POST", "/_resume", Effect.as(Controls.use(({ resume }) => resume), json({ resumed: true }))),
+
+  HttpRouter.route(
+    "POST",
+    "/_clock",
+    Effect.gen(function*() {
+      const ahead = (yield* query).number("ahead")
+      yield* Controls.use(({ advance }) => advance(ahead))
+      return json({ ahead })
     })
   )
 ] as const

