@@ -83,8 +83,7 @@ const withNames = <A, E, R>(
  */
 export const migrations = (options: Options): Migrator.Loader =>
   Effect.matchEffect(namesOf(options), {
-    onFailure: (cause) =>
-      Effect.fail(new Migrator.MigrationError({ kind: "BadState", message: cause.message, cause })),
+    onFailure: (cause) => Effect.fail(new Migrator.MigrationError({ kind: "BadState", message: cause.message, cause })),
     onSuccess: (names) =>
       Migrator.fromRecord({
         "0001_create": SqlClient.SqlClient.use((client) =>
@@ -229,8 +228,7 @@ const count = (removed: Removed): Effect.Effect<void> =>
  * @since 0.1.0
  */
 export const cleanup = (options: Options): Effect.Effect<Removed, SessionError, SqlClient.SqlClient> =>
-  withNames(options, (names) =>
-    SqlClient.SqlClient.use((client) => Effect.tap(PgCleanup.make(client, names), count)))
+  withNames(options, (names) => SqlClient.SqlClient.use((client) => Effect.tap(PgCleanup.make(client, names), count)))
 
 /**
  * Does a `cleanup` again and again in the background, as long as the layer lives.

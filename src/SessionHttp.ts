@@ -129,7 +129,7 @@ export const run = <E, R>(
     for (const session of sessions) {
       services = Context.addUnsafe(services, session.key, Session.makeHandle(exchange, session))
     }
-    if (joined !== undefined) return Effect.provideContext(handler, services)
+    if (joined !== undefined) return watch(joined, Effect.provideContext(handler, services))
     services = Context.add(services, Current, { exchange, outer })
     HttpEffect.appendPreResponseHandlerUnsafe(context, respond(exchange, audienceOf(exchange, sessions)))
     return Effect.andThen(
@@ -329,6 +329,12 @@ type Provided<S extends Sessions> = HttpRouter.Request.From<"Requires", Session.
  * The classes share one cookie, each with its audience. They may be given together
  * or by several layers: a request has one exchange for each configuration, and
  * commits once.
+ *
+ * **Gotchas**
+ *
+ * `HttpRouter.toWebHandler` starts to build its layers, and answers every request with
+ * an error if one fails. To learn of wrong settings at the start, build
+ * `SessionConfig` first and provide its context.
  *
  * @category layers
  * @since 0.1.0

@@ -72,6 +72,12 @@ export type Class<Self, Id extends string, S extends Session.Any, Required exten
  * With `required: true`, endpoints answer a typed `Unauthorized`, status 401, where
  * the client has no session of the class, and their handlers do not run.
  *
+ * **Gotchas**
+ *
+ * What a handler's `SessionError` becomes is known without being declared (503, 409,
+ * 500; see `SessionError`), and no endpoint lists it: end such effects with
+ * `Effect.orDie`, which keeps the status.
+ *
  * @category constructors
  * @since 0.1.0
  */

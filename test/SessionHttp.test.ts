@@ -143,6 +143,22 @@ describe("registration", () => {
       assert.deepStrictEqual(Http.writes(shop.probe), [])
     }))
 
+  it.live.each([false, true])("a defect drops the data, whoever makes a page of it, registered globally too: %s", (globally) =>
+    Effect.gen(function*() {
+      const page = HttpRouter.middleware((handler) =>
+        Effect.catchDefect(handler, () => Effect.succeed(HttpServerResponse.text("sorry", { status: 500 })))
+      ).layer
+      const shop = yield* Shop.openWith<Cart>((routes) =>
+        Layer.merge(
+          routes.pipe(Layer.provide(SessionHttp.layer(Cart)), Layer.provide(page)),
+          globally ? SessionHttp.layerGlobal(Cart) : Layer.empty
+        )
+      )
+      const reply = yield* shop.visit(undefined, Effect.andThen(add("tea"), Effect.die(new Error("a bug"))))
+      assert.deepStrictEqual([reply.status, reply.body, reply.setCookies], [500, "sorry", []])
+      assert.deepStrictEqual(Http.writes(shop.probe), [])
+    }))
+
   it.live("a response that is thrown as a defect commits", () =>
     Effect.gen(function*() {
       const shop = yield* Shop.open()

@@ -22,16 +22,17 @@ import type { CartData } from "./session.ts"
 
 const Query = Schema.Struct({ did: Schema.optional(Schema.String) })
 
-/** The timeouts as they stand when the response has arrived, with what it refills. */
+/** The timeouts in force, as they stand when the response has arrived, with what it refills. */
 const timers = (left: TimeLeft, { due }: CookieFacts, settings: SessionConfig["Service"]): ReadonlyArray<Timer> => {
   const seconds = (left: Option.Option<Duration.Duration>, total: number, isRefilled: boolean): number =>
     isRefilled ? total : Option.match(left, { onNone: () => total, onSome: Duration.toSeconds })
   const { absoluteTimeout, idlingTimeout, rollingTimeout } = settings
-  return [
+  const all: ReadonlyArray<Timer> = [
     { timeout: "idling", left: seconds(left.idling, idlingTimeout, due !== "Nothing"), total: idlingTimeout },
     { timeout: "rolling", left: seconds(left.rolling, rollingTimeout, due === "Save"), total: rollingTimeout },
     { timeout: "absolute", left: seconds(left.absolute, absoluteTimeout, false), total: absoluteTimeout }
   ]
+  return all.filter(({ total }) => total > 0)
 }
 
 const isDeed = (did: string): did is Deed => Object.hasOwn(deeds, did)

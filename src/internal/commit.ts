@@ -126,8 +126,9 @@ const touch = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Tou
       return yield* again(self, count)
     }
   }
-  yield* SessionEvents.emit({ _tag: "SessionTouched", handle: self.opened?.handle })
   const touched = yield* codec.touch(live.presented, live.key, plan.idlingOffset, self.request.sender)
+  self.live = { ...live, presented: touched }
+  yield* SessionEvents.emit({ _tag: "SessionTouched", handle: self.opened?.handle })
   return outcome([codec.setHeader(touched, live.value ?? "", self.request.host)])
 })
 

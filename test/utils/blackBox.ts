@@ -132,8 +132,9 @@ export const ask = (line: string, jar?: Jar): Effect.Effect<Reply, Hung, Server>
     Effect.scoped
   )
 
-/** Asks again and again, until the answer fulfils a condition; the last answer, if none of many does. */
+/** Asks again and again, until the answer fulfils a condition; the last answer, if none does. */
 export const poll = <A, E, R>(
   question: Effect.Effect<A, E, R>,
-  condition: (answer: A) => boolean
-): Effect.Effect<A, E, R> => Effect.repeat(question, { until: condition, schedule: Schedule.spaced("5 millis"), times: 400 })
+  condition: (answer: A) => boolean,
+  times = 400
+): Effect.Effect<A, E, R> => Effect.repeat(question, { until: condition, schedule: Schedule.spaced("5 millis"), times })
