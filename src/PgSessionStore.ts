@@ -26,7 +26,7 @@ import type { SqlError } from "effect/sql"
 import * as PgCleanup from "./internal/pgCleanup.ts"
 import * as PgLifetime from "./internal/pgLifetime.ts"
 import * as PgPort from "./internal/pgPort.ts"
-import { maxPrefix, type Names, names, tables, validPrefix } from "./internal/pgStatements.ts"
+import { maxPrefix, type Names, names, schema, validPrefix } from "./internal/pgStatements.ts"
 import { InvalidConfig, SessionError } from "./SessionError.ts"
 import { layerPort } from "./SessionStore.ts"
 import type { SessionPort, SessionStore } from "./SessionStore.ts"
@@ -87,7 +87,7 @@ export const migrations = (options: Options): Migrator.Loader =>
     onSuccess: (names) =>
       Migrator.fromRecord({
         "0001_create": SqlClient.SqlClient.use((client) =>
-          Effect.forEach(tables(names), (statement) => client.withoutTransforms().unsafe(statement), { discard: true })
+          Effect.forEach(schema(names), (statement) => client.withoutTransforms().unsafe(statement), { discard: true })
         )
       })
   })
@@ -190,12 +190,10 @@ export const layer: Layer.Layer<SessionStore | SessionPort, MigrationFailure, Sq
  * @since 0.1.0
  */
 export interface Removed {
-  /** Expired sessions. */
+  /** Expired sessions; what they superseded and their index entries go with them, and are not counted. */
   readonly sessions: number
-  /** Versions whose session is gone, or whose grace was over more than an hour ago. */
+  /** Superseded versions of living sessions, whose grace was over more than an hour ago. */
   readonly superseded: number
-  /** Index entries whose session is gone. */
-  readonly subjects: number
 }
 
 const removedRows = Metric.counter("effect_session_removed", {
@@ -216,7 +214,7 @@ const count = (removed: Removed): Effect.Effect<void> =>
  *
  * **Details**
  *
- * Walks over the three tables, 128 blocks per statement, each a short transaction of
+ * Walks over two tables, 128 blocks per statement, each a short transaction of
  * its own. Rows that somebody has locked are left for the next time, so that no
  * request is waited for; and of all processes, only one does so at a time: who finds
  * another at work stops.

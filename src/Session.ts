@@ -217,24 +217,25 @@ interface Migrates<M, Data> {
  * @category constructors
  * @since 0.1.0
  */
-export const Service = <Self>(): {
-  <const Id extends string, S extends Schema.Codec<unknown, unknown>, const M extends OnMismatch<unknown> = "reset">(
-    id: Id,
-    options: OptionsBase & {
-      readonly data: S
-      readonly initial: NoInfer<S["Type"]>
-      readonly onMismatch?: M | Migrate<NoInfer<S["Type"]>> | undefined
-    } & Migrates<M, NoInfer<S["Type"]>>
-  ): Class<Self, Id, S["Type"], S["Type"], M extends "fail" ? SessionDataError : never>
-  <const Id extends string, S extends Schema.Codec<unknown, unknown>, const M extends OnMismatch<unknown> = "reset">(
-    id: Id,
-    options: OptionsBase & {
-      readonly data: S
-      readonly initial?: undefined
-      readonly onMismatch?: M | Migrate<NoInfer<S["Type"]>> | undefined
-    } & Migrates<M, NoInfer<S["Type"]>>
-  ): Class<Self, Id, S["Type"], Option.Option<S["Type"]>, M extends "fail" ? SessionDataError : never>
-} =>
+export const Service = <Self>(): <
+  const Id extends string,
+  S extends Schema.Codec<unknown, unknown>,
+  const M extends OnMismatch<unknown> = "reset",
+  I extends S["Type"] | undefined = undefined
+>(
+  id: Id,
+  options: OptionsBase & {
+    readonly data: S
+    readonly initial?: I
+    readonly onMismatch?: M | Migrate<NoInfer<S["Type"]>> | undefined
+  } & Migrates<M, NoInfer<S["Type"]>>
+) => Class<
+  Self,
+  Id,
+  S["Type"],
+  [I] extends [undefined] ? Option.Option<S["Type"]> : S["Type"],
+  M extends "fail" ? SessionDataError : never
+> =>
 <Id extends string>(
   id: Id,
   options: OptionsBase & {
@@ -249,9 +250,9 @@ export const Service = <Self>(): {
     encode: Schema.encodeUnknownEffect(codec),
     audience: options.audience,
     cookieName: options.cookieName ?? "__Host-session",
-    fromStored: "initial" in options
-      ? Option.getOrElse(() => options.initial)
-      : (data) => data,
+    fromStored: options.initial === undefined
+      ? (data) => data
+      : Option.getOrElse(() => options.initial),
     onMismatch: options.onMismatch ?? "reset"
   }
   const service = Context.Service<Self, Handle<unknown, unknown>>()(id)

@@ -192,7 +192,9 @@ class RequestView implements Exchange.Request {
   }
 
   get upgrade(): boolean {
-    return this.#request.headers["upgrade"] !== undefined
+    const protocol = this.#request.headers["upgrade"]
+    // Some clients offer HTTP/2 with every request; the answer is an ordinary response.
+    return protocol !== undefined && protocol.toLowerCase() !== "h2c"
   }
 
   get sender(): CookieCodec.Sender {

@@ -2,13 +2,13 @@
  * What has to compile, and what must not. `tsc` checks this file; the test at its end sees to it that every refusal
  * names the culprit.
  */
-import { assert, describe, expectTypeOf, it } from "@effect/vitest"
+import { assert, assertType, describe, expectTypeOf, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schema } from "effect"
 import type { Option } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import type { HttpServer } from "effect/http"
-import { HttpApi, HttpApiBuilder, HttpApiClient, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
-import type { HttpApiError } from "effect/http-api"
+import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import type { HttpApiClient, HttpApiError } from "effect/http-api"
 import { execFile } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -43,10 +43,13 @@ const routes = HttpRouter.add("GET", "/", Effect.as(Effect.andThen(Cart, Wishes)
 
 const both = SessionHttp.layer(Cart, Wishes)
 
-const run = (_: Effect.Effect<unknown, unknown>): void => undefined
+/** A program that lacks nothing. */
+type Program = Effect.Effect<unknown, unknown>
+
+const services = Layer.merge(SessionStore.layerCookie, config)
 
 /** An application that lacks nothing but a server. */
-const launch = (_: Layer.Layer<never, unknown, HttpServer.HttpServer>): void => undefined
+type App = Layer.Layer<never, unknown, HttpServer.HttpServer>
 
 describe("a session class", () => {
   it("reads without an option where it has an initial value, and only there", () => {
@@ -67,7 +70,9 @@ describe("a session class", () => {
 
   it("fails in opening, changing and committing, with a SessionError", () => {
     type Handle = typeof Cart["Service"]
-    expectTypeOf<Effect.Error<Handle["open" | "commit" | "renew" | "logout" | "destroy"]>>().toEqualTypeOf<SessionError>()
+    expectTypeOf<Effect.Error<Handle["open" | "commit" | "renew" | "logout" | "destroy"]>>().toEqualTypeOf<
+      SessionError
+    >()
     expectTypeOf<Effect.Error<ReturnType<Handle["set" | "update" | "login" | "setSubject"]>>>()
       .toEqualTypeOf<SessionError>()
     expectTypeOf<Effect.Error<ReturnType<typeof Strict["Service"]["update"]>>>()
@@ -90,8 +95,8 @@ describe("a session class", () => {
       cart.update(() => ({ item: [] })),
       // @ts-expect-error Option
       wishes.update((wishes) => wishes.items),
-      // @ts-expect-error login
-      cart.login()
+      // @ts-expect-error number
+      cart.login(1)
     ]
     const define = () => [
       // @ts-expect-error number
@@ -100,7 +105,7 @@ describe("a session class", () => {
       Session.Service<Cart>()("Cart", { data, onMismatch: "ignore" }),
       // @ts-expect-error item
       Session.Service<Cart>()("Cart", { data, onMismatch: (stored) => Schema.decodeUnknownOption(other)(stored) }),
-      // @ts-expect-error DecodingServices
+      // @ts-expect-error Cart
       Session.Service<Cart>()("Cart", { data: needy })
     ]
     expectTypeOf([change, define]).toBeArray()
@@ -116,36 +121,35 @@ describe("an application", () => {
   const shop = routes.pipe(Layer.provide(both))
 
   it("is complete with middleware, a store and a configuration", () => {
-    launch(HttpRouter.serve(shop.pipe(Layer.provide(SessionStore.layerCookie), Layer.provide(config))))
-    launch(HttpRouter.serve(shop.pipe(Layer.provide(SessionStore.layerMemory), Layer.provide(config))))
     const globally = routes.pipe(Layer.provide(SessionHttp.layerGlobal(Cart, Wishes)))
-    launch(HttpRouter.serve(globally.pipe(Layer.provide(SessionStore.layerCookie), Layer.provide(config))))
     const apart = routes.pipe(Layer.provide(SessionHttp.layer(Cart)), Layer.provide(SessionHttp.layer(Wishes)))
-    launch(HttpRouter.serve(apart.pipe(Layer.provide(SessionStore.layerCookie), Layer.provide(config))))
+    assertType<App>(HttpRouter.serve(shop).pipe(Layer.provide(services)))
+    assertType<App>(HttpRouter.serve(globally).pipe(Layer.provide(services)))
+    assertType<App>(HttpRouter.serve(apart).pipe(Layer.provide(services)))
+    assertType<App>(HttpRouter.serve(shop).pipe(Layer.provide(SessionStore.layerMemory), Layer.provide(config)))
   })
 
   it("does not compile without a store", () => {
     // @ts-expect-error SessionStore
-    launch(HttpRouter.serve(shop.pipe(Layer.provide(config))))
+    assertType<App>(HttpRouter.serve(shop).pipe(Layer.provide(config)))
   })
 
   it("does not compile without a configuration", () => {
     // @ts-expect-error SessionConfig
-    launch(HttpRouter.serve(shop.pipe(Layer.provide(SessionStore.layerCookie))))
+    assertType<App>(HttpRouter.serve(shop).pipe(Layer.provide(SessionStore.layerCookie)))
   })
 
   it("does not compile without the middleware of a class", () => {
     const half = routes.pipe(Layer.provide(SessionHttp.layer(Cart)))
-    const services = Layer.merge(SessionStore.layerCookie, config)
     // @ts-expect-error Wishes
-    launch(HttpRouter.serve(half.pipe(Layer.provide(services))))
+    assertType<App>(HttpRouter.serve(half).pipe(Layer.provide(services)))
     // @ts-expect-error Cart
-    launch(HttpRouter.serve(routes))
+    assertType<App>(HttpRouter.serve(routes).pipe(Layer.provide(services)))
   })
 
   it("does not compile without a class to give sessions of", () => {
-    // @ts-expect-error 0
-    SessionHttp.layer()
+    // @ts-expect-error arguments
+    assertType<Layer.Any>(SessionHttp.layer())
   })
 
   it("has to let the error of a required session pass", () => {
@@ -161,15 +165,15 @@ describe("code that lists or ends sessions", () => {
   const listing = Sessions.Sessions.use((sessions) => sessions.list(Cart, "alice"))
 
   it("compiles with a store on the server", () => {
-    run(revoking.pipe(Effect.provide(SessionStore.layerMemory)))
-    run(listing.pipe(Effect.provide(Layer.provide(Sessions.layer, [SessionStore.layerMemory, config]))))
+    assertType<Program>(revoking.pipe(Effect.provide(SessionStore.layerMemory)))
+    assertType<Program>(listing.pipe(Effect.provide(Layer.provide(Sessions.layer, [SessionStore.layerMemory, config]))))
   })
 
   it("does not compile with sessions that live in the cookie", () => {
     // @ts-expect-error SessionPort
-    run(revoking.pipe(Effect.provide(SessionStore.layerCookie)))
+    assertType<Program>(revoking.pipe(Effect.provide(SessionStore.layerCookie)))
     // @ts-expect-error SessionPort
-    run(listing.pipe(Effect.provide(Layer.provide(Sessions.layer, [SessionStore.layerCookie, config]))))
+    assertType<Program>(listing.pipe(Effect.provide(Layer.provide(Sessions.layer, [SessionStore.layerCookie, config]))))
   })
 })
 
@@ -199,13 +203,10 @@ describe("an HttpApi", () => {
         .handle("wishes", () => Effect.asVoid(Wishes))
         .handle("plain", () => Effect.asVoid(Wishes)))
     const middleware = Layer.mergeAll(SessionHttpApi.layer(CartSession), SessionHttpApi.layer(WishesSession))
-    const complete = Layer.mergeAll(SessionStore.layerCookie, config)
     type Needs<L extends Layer.Any> = Extract<Layer.Services<L>, HttpRouter.Request<"Requires", unknown>>
     expectTypeOf<Needs<typeof serve>>().toBeNever()
     expectTypeOf<Needs<typeof wrong>>().toEqualTypeOf<HttpRouter.Request<"Requires", Wishes>>()
-    expectTypeOf(Layer.provide(middleware, complete)).toExtend<Layer.Layer<CartSession | WishesSession, SessionError>>()
-    const half: Layer.Layer<never, unknown, unknown> = serve
-    expectTypeOf(half).toExtend<Layer.Any>()
+    expectTypeOf(Layer.provide(middleware, services)).toExtend<Layer.Layer<CartSession | WishesSession, SessionError>>()
     expectTypeOf<Extract<Layer.Services<typeof serve>, CartSession | WishesSession>>()
       .toEqualTypeOf<CartSession | WishesSession>()
   })
@@ -219,38 +220,42 @@ describe("an HttpApi", () => {
 })
 
 describe("what does not compile", () => {
-  it("says why: the message names the culprit that stands behind each @ts-expect-error", { timeout: 120_000 }, async () => {
-    const root = fileURLToPath(new URL("../", import.meta.url))
-    mkdirSync(`${root}.tmp`, { recursive: true })
-    const directory = mkdtempSync(`${root}.tmp/types-`)
-    try {
-      const lines = readFileSync(fileURLToPath(import.meta.url), "utf8").split("\n")
-      const expected = lines.flatMap((line, i) => {
-        const culprit = /^\s*\/\/ @ts-expect-error (.*)$/.exec(line)?.[1]
-        return culprit === undefined ? [] : [{ line: i + 2, culprit }]
-      })
-      const source = lines.join("\n").replaceAll("// @ts-expect-error", "//").replaceAll("\"../src/", "\"../../src/")
-      writeFileSync(`${directory}/refused.ts`, source)
-      writeFileSync(
-        `${directory}/tsconfig.json`,
-        JSON.stringify({ extends: "../../tsconfig.json", include: ["."] })
-      )
-      const output = await new Promise<string>((resolve) => {
-        const tsc = [`${root}node_modules/typescript/bin/tsc`, "-p", directory, "--pretty", "false"]
-        const args = "Deno" in globalThis ? ["run", "-A", ...tsc] : tsc
-        execFile(process.execPath, args, { cwd: root }, (_error, stdout, stderr) => resolve(stdout + stderr))
-      })
-      const messages = output.split(/\n(?!\s)/).filter((message) => message.includes("refused.ts"))
-      const at = (message: string) => Number(/refused\.ts\((\d+),/.exec(message)?.[1])
-      assert.deepStrictEqual([...new Set(messages.map(at))], expected.map(({ line }) => line), output)
-      for (const { culprit, line } of expected) {
-        assert.isTrue(
-          messages.some((message) => at(message) === line && message.includes(culprit)),
-          `${culprit} is not named in:\n${messages.filter((message) => at(message) === line).join("\n")}`
+  it(
+    "says why: the message names the culprit that stands behind each @ts-expect-error",
+    { timeout: 120_000 },
+    async () => {
+      const root = fileURLToPath(new URL("../", import.meta.url))
+      mkdirSync(`${root}.tmp`, { recursive: true })
+      const directory = mkdtempSync(`${root}.tmp/types-`)
+      try {
+        const lines = readFileSync(fileURLToPath(import.meta.url), "utf8").split("\n")
+        const expected = lines.flatMap((line, i) => {
+          const culprit = /^\s*\/\/ @ts-expect-error (\w+)/.exec(line)?.[1]
+          return culprit === undefined ? [] : [{ line: i + 2, culprit }]
+        })
+        const source = lines.join("\n").replaceAll("// @ts-expect-error", "//").replaceAll("\"../src/", "\"../../src/")
+        writeFileSync(`${directory}/refused.ts`, source)
+        writeFileSync(
+          `${directory}/tsconfig.json`,
+          JSON.stringify({ extends: "../../tsconfig.json", include: ["."] })
         )
+        const output = await new Promise<string>((resolve) => {
+          const tsc = [`${root}node_modules/typescript/bin/tsc`, "-p", directory, "--pretty", "false"]
+          const args = "Deno" in globalThis ? ["run", "-A", ...tsc] : tsc
+          execFile(process.execPath, args, { cwd: root }, (_error, stdout, stderr) => resolve(stdout + stderr))
+        })
+        const messages = output.split(/\n(?!\s)/).filter((message) => message.includes("refused.ts"))
+        const at = (message: string) => Number(/refused\.ts\((\d+),/.exec(message)?.[1])
+        assert.deepStrictEqual([...new Set(messages.map(at))], expected.map(({ line }) => line), output)
+        for (const { culprit, line } of expected) {
+          assert.isTrue(
+            messages.some((message) => at(message) === line && message.includes(culprit)),
+            `${culprit} is not named in:\n${messages.filter((message) => at(message) === line).join("\n")}`
+          )
+        }
+      } finally {
+        rmSync(directory, { recursive: true })
       }
-    } finally {
-      rmSync(directory, { recursive: true })
     }
-  })
+  )
 })

@@ -74,8 +74,11 @@ describe("registration", () => {
       const shop = yield* Shop.openWith<Cart>((routes) =>
         Layer.merge(
           routes.pipe(Layer.provide(SessionHttp.layer(Cart))),
-          HttpRouter.add("GET", "/plain", Effect.map(Effect.serviceOption(Cart), (cart) =>
-            HttpServerResponse.text(cart._tag)))
+          HttpRouter.add(
+            "GET",
+            "/plain",
+            Effect.map(Effect.serviceOption(Cart), (cart) => HttpServerResponse.text(cart._tag))
+          )
         )
       )
       const jar = new Http.Jar()
@@ -105,26 +108,29 @@ describe("registration", () => {
       assert.deepStrictEqual(yield* shop.ask(jar, Effect.zip(items, admin)), [[], "root"])
     }))
 
-  it.live.each([true, false])("where the store of one configuration fails, so does the response, outside: %s", (outside) =>
-    Effect.gen(function*() {
-      class Admin extends Session.Service<Admin>()("Admin", { data: Schema.String, initial: "" }) {}
-      const carts = SessionHttp.layer(Cart)
-      const admins = SessionHttp.layer(Admin).pipe(
-        Layer.provide(SessionStore.layerCookie),
-        Layer.provide(SessionConfig.layer({ secret: Shop.secret, cookieName: "admin" })),
-        Layer.orDie
-      )
-      const shop = yield* Shop.openWith<Cart | Admin>((routes) =>
-        outside
-          ? routes.pipe(Layer.provide(admins), Layer.provide(carts))
-          : routes.pipe(Layer.provide(carts), Layer.provide(admins))
-      )
-      shop.probe.around(() => Effect.die(new Error("down")))
-      const both = Effect.andThen(add("tea"), Admin.use((admin) => admin.set("root")))
-      const reply = yield* shop.visit(undefined, both)
-      assert.strictEqual(reply.status, 503)
-      assert.notInclude(Http.names(reply), Shop.cookie)
-    }))
+  it.live.each([true, false])(
+    "where the store of one configuration fails, so does the response, outside: %s",
+    (outside) =>
+      Effect.gen(function*() {
+        class Admin extends Session.Service<Admin>()("Admin", { data: Schema.String, initial: "" }) {}
+        const carts = SessionHttp.layer(Cart)
+        const admins = SessionHttp.layer(Admin).pipe(
+          Layer.provide(SessionStore.layerCookie),
+          Layer.provide(SessionConfig.layer({ secret: Shop.secret, cookieName: "admin" })),
+          Layer.orDie
+        )
+        const shop = yield* Shop.openWith<Cart | Admin>((routes) =>
+          outside
+            ? routes.pipe(Layer.provide(admins), Layer.provide(carts))
+            : routes.pipe(Layer.provide(carts), Layer.provide(admins))
+        )
+        shop.probe.around(() => Effect.die(new Error("down")))
+        const both = Effect.andThen(add("tea"), Admin.use((admin) => admin.set("root")))
+        const reply = yield* shop.visit(undefined, both)
+        assert.strictEqual(reply.status, 503)
+        assert.notInclude(Http.names(reply), Shop.cookie)
+      })
+  )
 
   it.live("a handler that is cut short by other middleware drops its data", () =>
     Effect.gen(function*() {
@@ -143,21 +149,24 @@ describe("registration", () => {
       assert.deepStrictEqual(Http.writes(shop.probe), [])
     }))
 
-  it.live.each([false, true])("a defect drops the data, whoever makes a page of it, registered globally too: %s", (globally) =>
-    Effect.gen(function*() {
-      const page = HttpRouter.middleware((handler) =>
-        Effect.catchDefect(handler, () => Effect.succeed(HttpServerResponse.text("sorry", { status: 500 })))
-      ).layer
-      const shop = yield* Shop.openWith<Cart>((routes) =>
-        Layer.merge(
-          routes.pipe(Layer.provide(SessionHttp.layer(Cart)), Layer.provide(page)),
-          globally ? SessionHttp.layerGlobal(Cart) : Layer.empty
+  it.live.each([false, true])(
+    "a defect drops the data, whoever makes a page of it, registered globally too: %s",
+    (globally) =>
+      Effect.gen(function*() {
+        const page = HttpRouter.middleware((handler) =>
+          Effect.catchDefect(handler, () => Effect.succeed(HttpServerResponse.text("sorry", { status: 500 })))
+        ).layer
+        const shop = yield* Shop.openWith<Cart>((routes) =>
+          Layer.merge(
+            routes.pipe(Layer.provide(SessionHttp.layer(Cart)), Layer.provide(page)),
+            globally ? SessionHttp.layerGlobal(Cart) : Layer.empty
+          )
         )
-      )
-      const reply = yield* shop.visit(undefined, Effect.andThen(add("tea"), Effect.die(new Error("a bug"))))
-      assert.deepStrictEqual([reply.status, reply.body, reply.setCookies], [500, "sorry", []])
-      assert.deepStrictEqual(Http.writes(shop.probe), [])
-    }))
+        const reply = yield* shop.visit(undefined, Effect.andThen(add("tea"), Effect.die(new Error("a bug"))))
+        assert.deepStrictEqual([reply.status, reply.body, reply.setCookies], [500, "sorry", []])
+        assert.deepStrictEqual(Http.writes(shop.probe), [])
+      })
+  )
 
   it.live("a response that is thrown as a defect commits", () =>
     Effect.gen(function*() {
@@ -197,15 +206,18 @@ describe("reading is free", () => {
     "has another sid": (value) => value.slice(0, 10) + (value[10] === "A" ? "B" : "A") + value.slice(11),
     "is of cookie placement": (value) => `AQAA${value.slice(4)}`
   }
-  it.live.each(Object.keys(bogus))("a cookie that %s loads nothing and writes nothing", (name) =>
-    Effect.gen(function*() {
-      const { jar, shop } = yield* openWithCart()
-      jar.set(Shop.cookie, bogus[name]?.(valueOf(jar)) ?? assert.fail())
-      const reply = yield* shop.visit(jar, Effect.zip(items, Cart.use((cart) => cart.exists)))
-      assert.deepStrictEqual(reply.exit, Exit.succeed([[], false]))
-      assert.deepStrictEqual([shop.probe.log, reply.setCookies], [[], []])
-      assert.deepStrictEqual(eventsOf(shop), ["SessionRefused"])
-    }))
+  it.live.each(Object.keys(bogus))(
+    "a cookie that %s loads nothing and writes nothing",
+    (name) =>
+      Effect.gen(function*() {
+        const { jar, shop } = yield* openWithCart()
+        jar.set(Shop.cookie, bogus[name]?.(valueOf(jar)) ?? assert.fail())
+        const reply = yield* shop.visit(jar, Effect.zip(items, Cart.use((cart) => cart.exists)))
+        assert.deepStrictEqual(reply.exit, Exit.succeed([[], false]))
+        assert.deepStrictEqual([shop.probe.log, reply.setCookies], [[], []])
+        assert.deepStrictEqual(eventsOf(shop), ["SessionRefused"])
+      })
+  )
 
   it.live("a planted cookie does not hide the session", () =>
     Effect.gen(function*() {
@@ -297,12 +309,14 @@ describe("headers", () => {
       }))
   })
 
-  it.live.each([
-    ["Accept-Encoding", "Accept-Encoding, Cookie"],
-    ["accept, cookie", "accept, cookie"],
-    ["*", "*"],
-    ["X-Cookie", "X-Cookie, Cookie"]
-  ] as const)("Vary: %s is kept", ([vary, expected]) =>
+  it.live.each(
+    [
+      ["Accept-Encoding", "Accept-Encoding, Cookie"],
+      ["accept, cookie", "accept, cookie"],
+      ["*", "*"],
+      ["X-Cookie", "X-Cookie, Cookie"]
+    ] as const
+  )("Vary: %s is kept", ([vary, expected]) =>
     Effect.gen(function*() {
       const { jar, shop } = yield* openWithCart()
       const handler = Effect.as(items, text({ vary }))
@@ -339,7 +353,10 @@ describe("headers", () => {
         const set = yield* shop.visit(jar, add("tea"))
         const clear = yield* shop.visit(jar, Cart.use((cart) => cart.logout))
         const attributes = (setCookie = "") => setCookie.slice(setCookie.indexOf(";"))
-        assert.include(attributes(set.setCookies[0]), "; Domain=shop.example; Path=/visits; SameSite=None; Priority=High")
+        assert.include(
+          attributes(set.setCookies[0]),
+          "; Domain=shop.example; Path=/visits; SameSite=None; Priority=High"
+        )
         assert.deepStrictEqual(clear.setCookies, [
           `__Secure-session=${attributes(set.setCookies[0])}; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0`
         ])
@@ -440,14 +457,17 @@ describe("committing", () => {
     logout: Cart.use((cart) => cart.logout),
     destroy: Cart.use((cart) => cart.destroy)
   }
-  it.live.each(Object.keys(changes))("%s after the commit fails, and is not recorded", (name) =>
-    Effect.gen(function*() {
-      const { jar, shop } = yield* openWithCart()
-      const late = reasonOf(changes[name] ?? assert.fail())
-      const handler = Effect.andThen(Effect.andThen(add("milk"), Cart.use((cart) => cart.commit)), late)
-      assert.strictEqual(yield* shop.ask(jar, handler), "AlreadyCommitted")
-      assert.deepStrictEqual(yield* shop.ask(jar, items), ["tea", "milk"])
-    }))
+  it.live.each(Object.keys(changes))(
+    "%s after the commit fails, and is not recorded",
+    (name) =>
+      Effect.gen(function*() {
+        const { jar, shop } = yield* openWithCart()
+        const late = reasonOf(changes[name] ?? assert.fail())
+        const handler = Effect.andThen(Effect.andThen(add("milk"), Cart.use((cart) => cart.commit)), late)
+        assert.strictEqual(yield* shop.ask(jar, handler), "AlreadyCommitted")
+        assert.deepStrictEqual(yield* shop.ask(jar, items), ["tea", "milk"])
+      })
+  )
 
   it.live("a change in a later hook fails", () =>
     Effect.gen(function*() {
@@ -455,7 +475,10 @@ describe("committing", () => {
       const late = yield* Deferred.make<string>()
       const handler = Cart.use((cart) =>
         HttpEffect.appendPreResponseHandler((_request, response) =>
-          Effect.as(Effect.flatMap(reasonOf(cart.set({ items: [] })), (reason) => Deferred.succeed(late, reason)), response)
+          Effect.as(
+            Effect.flatMap(reasonOf(cart.set({ items: [] })), (reason) => Deferred.succeed(late, reason)),
+            response
+          )
         )
       )
       yield* shop.ask(jar, handler)
@@ -503,7 +526,10 @@ describe("committing", () => {
       const { jar, shop } = yield* openWithCart()
       const old = jar.copy()
       const dies = Effect.die(new Error("a bug"))
-      const reply = yield* shop.visit(jar, Effect.andThen(Effect.andThen(add("milk"), Cart.use((cart) => cart.renew)), dies))
+      const reply = yield* shop.visit(
+        jar,
+        Effect.andThen(Effect.andThen(add("milk"), Cart.use((cart) => cart.renew)), dies)
+      )
       assert.deepStrictEqual([reply.status, Http.names(reply)], [500, [Shop.cookie]])
       assert.deepStrictEqual(yield* shop.ask(jar, items), ["tea"])
       assert.deepStrictEqual(yield* shop.ask(old, items), [])
@@ -686,7 +712,10 @@ describe("stored data that no longer fit", () => {
         data: Schema.Struct({ items: Schema.Struct({}), options: Schema.Struct({}) })
       }) {}
       class Typed extends Session.Service<Typed>()("Typed", {
-        data: Schema.Struct({ items: Schema.Array(Schema.String), options: Schema.Record(Schema.String, Schema.String) }),
+        data: Schema.Struct({
+          items: Schema.Array(Schema.String),
+          options: Schema.Record(Schema.String, Schema.String)
+        }),
         onMismatch: "fail"
       }) {}
       const shop = yield* Shop.openWith<Lua | Typed>(Layer.provide(SessionHttp.layer(Lua, Typed)))
@@ -782,6 +811,31 @@ everyPlacement("a session's life, with placement %s", (placement) => {
       assert.deepStrictEqual(after.left, Option.some(Duration.days(1)))
       if (placement === "cookie") assert.deepStrictEqual([before, after.handle], [Option.none(), Option.none()])
       else assert.isTrue(Option.isSome(before) && Option.isSome(after.handle) && before.value !== after.handle.value)
+    }))
+
+  it.live("bound to the user agent, it opens for no other", () =>
+    Effect.gen(function*() {
+      const shop = yield* Shop.open({ placement, settings: { bind: ["user-agent"] } })
+      const jar = new Http.Jar()
+      const from = (agent: string) => ({ headers: { "user-agent": agent } })
+      yield* shop.visit(jar, add("tea"), from("Firefox"))
+      assert.deepStrictEqual((yield* shop.visit(jar, items, from("Firefox"))).exit, Exit.succeed(["tea"]))
+      assert.deepStrictEqual(
+        (yield* shop.visit(jar, Shop.refusal, from("curl"))).exit,
+        Exit.succeed(Option.some("InvalidMac"))
+      )
+    }))
+
+  it.live("with enforceSameSubject, a part of another subject is dropped", () =>
+    Effect.gen(function*() {
+      const shop = yield* Shop.open({ placement, settings: { enforceSameSubject: true } })
+      const jar = new Http.Jar()
+      yield* shop.ask(jar, Effect.andThen(add("tea"), Cart.use((cart) => cart.setSubject("alice"))))
+      yield* shop.ask(jar, Account.use((account) => account.login("bob")))
+      assert.deepStrictEqual(
+        yield* shop.ask(jar, Effect.zip(items, Account.use((account) => account.subject))),
+        [[], Option.some("bob")]
+      )
     }))
 
   it.live("destroy alone clears the cookie, and reads see no session", () =>
@@ -1045,16 +1099,20 @@ describe("protocol upgrades", () => {
 
   /** Sends the text that an effect yields over the upgraded connection, and waits for the other side. */
   const upgrading = <E>(greeting: Effect.Effect<string, E, Cart>) =>
-    HttpRouter.add("GET", "/socket", Effect.gen(function*() {
-      const text = yield* greeting
-      const request = yield* HttpServerRequest.HttpServerRequest
-      const socket = yield* request.upgrade
-      const { pull } = yield* socket.reader
-      const { write } = yield* socket.writer
-      yield* write(text)
-      yield* Effect.ignore(pull)
-      return HttpServerResponse.empty()
-    }))
+    HttpRouter.add(
+      "GET",
+      "/socket",
+      Effect.gen(function*() {
+        const text = yield* greeting
+        const request = yield* HttpServerRequest.HttpServerRequest
+        const socket = yield* request.upgrade
+        const { pull } = yield* socket.reader
+        const { write } = yield* socket.writer
+        yield* write(text)
+        yield* Effect.ignore(pull)
+        return HttpServerResponse.empty()
+      })
+    )
 
   const connect = Effect.fnUntraced(function*<E>(
     placement: "memory" | "cookie",
@@ -1088,14 +1146,17 @@ describe("protocol upgrades", () => {
     return frameText(connection.received())
   })
 
-  it.live.each(["memory", "cookie"] as const)("read the session and do not refresh it, placement %s", (placement) =>
-    Effect.gen(function*() {
-      const { connection, head, probe } = yield* connect(placement, Effect.map(items, String))
-      assert.deepStrictEqual([head.status, head.setCookies], [101, []])
-      assert.strictEqual(yield* greetingOf(connection), "tea")
-      yield* connection.abort
-      assert.deepStrictEqual(Http.writes(probe), [])
-    }))
+  it.live.each(["memory", "cookie"] as const)(
+    "read the session and do not refresh it, placement %s",
+    (placement) =>
+      Effect.gen(function*() {
+        const { connection, head, probe } = yield* connect(placement, Effect.map(items, String))
+        assert.deepStrictEqual([head.status, head.setCookies], [101, []])
+        assert.strictEqual(yield* greetingOf(connection), "tea")
+        yield* connection.abort
+        assert.deepStrictEqual(Http.writes(probe), [])
+      })
+  )
 
   it.live("commit to a store before they upgrade, and the old cookie leads to the new version", () =>
     Effect.gen(function*() {
@@ -1108,11 +1169,13 @@ describe("protocol upgrades", () => {
       assert.strictEqual((yield* plain.reply()).body, "tea,milk")
     }))
 
-  it.live.each([
-    ["cookie", "a change with cookie placement", add("milk")],
-    ["memory", "a renewal", Cart.use((cart) => cart.renew)],
-    ["memory", "a new session", Effect.andThen(Cart.use((cart) => cart.destroy), add("milk"))]
-  ] as const)("%s cannot deliver %s", ([placement, , change]) =>
+  it.live.each(
+    [
+      ["cookie", "a change with cookie placement", add("milk")],
+      ["memory", "a renewal", Cart.use((cart) => cart.renew)],
+      ["memory", "a new session", Effect.andThen(Cart.use((cart) => cart.destroy), add("milk"))]
+    ] as const
+  )("%s cannot deliver %s", ([placement, , change]) =>
     Effect.gen(function*() {
       const commit = Effect.andThen(change, reasonOf(Cart.use((cart) => cart.commit)))
       const { connection, jar, plain } = yield* connect(placement, commit)

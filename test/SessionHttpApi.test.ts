@@ -14,7 +14,7 @@ import {
 } from "effect/http-api"
 import * as Session from "../src/Session.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
-import { SessionError } from "../src/SessionError.ts"
+import type { SessionError } from "../src/SessionError.ts"
 import * as SessionHttp from "../src/SessionHttp.ts"
 import * as SessionHttpApi from "../src/SessionHttpApi.ts"
 import * as SessionStore from "../src/SessionStore.ts"
@@ -31,6 +31,7 @@ class AccountSession extends SessionHttpApi.Service<AccountSession>()("AccountSe
 /** As `AccountSession`, for the endpoint that makes the session. */
 class Named extends SessionHttpApi.Service<Named>()("Named", { session: Account }) {}
 
+// oxlint-disable-next-line unicorn/throw-new-error -- a class is made, nothing is thrown
 class SoldOut extends Schema.TaggedError<SoldOut>()("SoldOut", { item: Schema.String }, { httpApiStatus: 409 }) {}
 
 const Items = Schema.Array(Schema.String)
@@ -232,9 +233,7 @@ describe("SessionHttpApi", () => {
           data: Schema.String,
           cookieName: "__Host-cart"
         }) {}
-        class RenamedSession
-          extends SessionHttpApi.Service<RenamedSession>()("RenamedSession", { session: Renamed })
-        {}
+        class RenamedSession extends SessionHttpApi.Service<RenamedSession>()("RenamedSession", { session: Renamed }) {}
         const exit = yield* Layer.build(SessionHttpApi.layer(RenamedSession)).pipe(
           Effect.provide(SessionStore.layerCookie),
           Effect.provide(SessionConfig.layer({ secret, cookieName: "cart" })),

@@ -1,5 +1,5 @@
 import { assert, describe, it, onTestFinished, vi } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Exit } from "effect"
 import * as fc from "fast-check"
 import * as zlib from "node:zlib"
 import * as Deflate from "../src/internal/deflate.ts"
@@ -98,6 +98,14 @@ const suite = (name: string, { deflate, inflate }: Deflate.Deflate) =>
           assert.deepStrictEqual(yield* inflate(stream, limit), source)
           if (source.length > 1) assert.strictEqual(yield* inflate(stream, limit - 1), "InflateLimit")
         })))
+
+    it.effect("dies of a limit that is none", () =>
+      Effect.gen(function*() {
+        const deflated = yield* deflate(text)
+        for (const limit of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+          assert.isTrue(Exit.hasDies(yield* Effect.exit(inflate(deflated, limit))), `${limit}`)
+        }
+      }))
 
     it.effect("stops a bomb before it takes memory", () =>
       Effect.gen(function*() {
@@ -295,11 +303,24 @@ describe("native and portable", () => {
     ))
 })
 
-describe("native", () => {
-  it.effect("dies of what is no fault of the bytes", () =>
+describe("errors of zlib", () => {
+  const failing = (error: Error) =>
+    Deflate.native(Object.assign({ ...zlib }, {
+      inflateRawSync: () => {
+        throw error
+      }
+    })).inflate(text, 1000)
+
+  it.effect("without a code, as Cloudflare has them", () =>
     Effect.gen(function*() {
-      const exit = yield* Effect.exit(Deflate.native(zlib).inflate(zlib.deflateRawSync(text), 0))
-      assert.strictEqual(exit._tag, "Failure")
+      assert.strictEqual(yield* failing(new RangeError("Memory limit exceeded")), "InflateLimit")
+      assert.strictEqual(yield* failing(new Error("unexpected end of file")), "InflateFailed")
+    }))
+
+  it.effect("that are not about the bytes are defects", () =>
+    Effect.gen(function*() {
+      const error = Object.assign(new Error("insufficient memory"), { code: "Z_MEM_ERROR" })
+      assert.deepStrictEqual(yield* Effect.exit(failing(error)), Exit.die(error))
     }))
 })
 

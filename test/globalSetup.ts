@@ -3,8 +3,8 @@
  * long as the tests run.
  */
 import type { TestProject } from "vitest/node"
-import { makeServer } from "./utils/postgresServer.ts"
-import type { PostgresServer } from "./utils/postgresServer.ts"
+import { makeServer } from "../examples/postgres/embedded.ts"
+import type { PostgresServer } from "../examples/postgres/embedded.ts"
 
 declare module "vitest" {
   interface ProvidedContext {

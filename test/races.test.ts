@@ -23,8 +23,10 @@ const range = (count: number): ReadonlyArray<number> => Array.from({ length: cou
 const endings = {
   "a logout": (shop, jar) => shop.ask(jar, Shop.Cart.use((cart) => cart.logout)),
   "a revoke by handle": (shop, jar) =>
-    Effect.flatMap(shop.ask(jar.copy(), Shop.Cart.use((cart) => cart.handle)), (handle) =>
-      shop.port.revoke(Option.getOrThrow(handle))),
+    Effect.flatMap(
+      shop.ask(jar.copy(), Shop.Cart.use((cart) => cart.handle)),
+      (handle) => shop.port.revoke(Option.getOrThrow(handle))
+    ),
   "a revoke by subject": (shop) => shop.port.revokeAll("default", ["alice"], undefined)
 } satisfies { readonly [name: string]: (shop: Shop.Shop, jar: Http.Jar) => Effect.Effect<unknown, unknown> }
 
@@ -76,8 +78,11 @@ const bothUpdatesSurvive = Effect.fnUntraced(function*(stack: Stack, count: numb
     assert.strictEqual(reply.status, 200)
     const racer = jar.copy()
     racer.keep(reply)
-    return Effect.map(shop.ask(racer, Shop.items), (items) =>
-      assert.deepStrictEqual(items.toSorted(), [...range(count).map((i) => `item ${i}`), "tea"], "an update was lost"))
+    return Effect.map(
+      shop.ask(racer, Shop.items),
+      (items) =>
+        assert.deepStrictEqual(items.toSorted(), [...range(count).map((i) => `item ${i}`), "tea"], "an update was lost")
+    )
   })
 })
 
@@ -107,9 +112,13 @@ const oneLiveCookie = Effect.fnUntraced(function*(stack: Stack, count: number) {
   yield* shop.ask(jar, Shop.add("tea"))
 
   yield* Http.gather(shop.probe, "load", count)
-  const replies = yield* Effect.forEach(range(count), () => shop.visit(jar.copy(), Shop.Cart.use((cart) => cart.renew)), {
-    concurrency: "unbounded"
-  })
+  const replies = yield* Effect.forEach(
+    range(count),
+    () => shop.visit(jar.copy(), Shop.Cart.use((cart) => cart.renew)),
+    {
+      concurrency: "unbounded"
+    }
+  )
   assert.deepStrictEqual(yield* shop.ask(jar.copy(), Shop.items), [], "the old cookie lives")
   const winners = replies.filter(({ setCookies }) => setCookies.length > 0)
   assert.strictEqual(winners.length, 1, "several cookies live")
@@ -248,8 +257,11 @@ const catches = (mistake: string, check: () => Effect.Effect<void, unknown, Scop
 
 describe("the checks catch, in a store that writes whatever it is given,", () => {
   catches("a session that is back", () => logoutWins(upserts, "a logout", "a slow write"), /sets a cookie/)
-  catches("a renewal by time that brings it back", () =>
-    logoutWins(upserts, "a logout", "a slow read, with a renewal by time"), /sets a cookie/)
+  catches(
+    "a renewal by time that brings it back",
+    () => logoutWins(upserts, "a logout", "a slow read, with a renewal by time"),
+    /sets a cookie/
+  )
   catches("a lost update", () => bothUpdatesSurvive(upserts, 2), /an update was lost/)
   catches("several successors", () => oneSuccessor(upserts, 20), /several successors/)
   catches("an old cookie that lives", () => oneLiveCookie(upserts, 20), /the old cookie lives/)

@@ -3,15 +3,10 @@
  */
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Layer, Redacted, Schema, Stream } from "effect"
+import { Cause, Data, Deferred, Effect, Exit, Layer, Redacted, Schema, Stream } from "effect"
 import type { Scope } from "effect"
-import {
-  HttpRouter,
-  HttpServerRespondable,
-  HttpServerResponse,
-  HttpStaticServer
-} from "effect/http"
-import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { HttpRouter, HttpServerRespondable, HttpServerResponse, HttpStaticServer } from "effect/http"
+import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiError, HttpApiGroup } from "effect/http-api"
 import { randomBytes } from "node:crypto"
 import { fileURLToPath } from "node:url"
 import * as Session from "../src/Session.ts"
@@ -34,7 +29,7 @@ class Notes extends Session.Service<Notes>()("Notes", { data: Schema.String, ini
 const visit = Visits.use((visits) => visits.update((n) => n + 1))
 
 /** The failure of a handler, which knows its response. */
-class Full extends Schema.TaggedError<Full>()("Full", {}) {
+class Full extends Data.TaggedError("Full")<{}> {
   [HttpServerRespondable.symbol]() {
     return Effect.succeed(HttpServerResponse.empty({ status: 507 }))
   }
@@ -78,13 +73,21 @@ const makeRoutes = (log: Array<string>) =>
     HttpRouter.route("GET", "/slow/update", slow(log, Effect.void)),
     HttpRouter.route("GET", "/slow/logout", slow(log, Visits.use((visits) => visits.logout))),
     HttpRouter.route("GET", "/slow/renew", slow(log, Visits.use((visits) => visits.renew))),
-    HttpRouter.route("GET", "/notes", Effect.as(Notes.use((notes) => notes.set(long)), HttpServerResponse.text("noted"))),
+    HttpRouter.route(
+      "GET",
+      "/notes",
+      Effect.as(Notes.use((notes) => notes.set(long)), HttpServerResponse.text("noted"))
+    ),
     HttpRouter.route(
       "GET",
       "/notes/length",
       Notes.use((notes) => Effect.map(notes.get, ({ length }) => HttpServerResponse.text(`${length}`)))
     ),
-    HttpRouter.route("GET", "/count", Visits.use((visits) => Effect.map(visits.get, (n) => HttpServerResponse.text(`${n}`))))
+    HttpRouter.route(
+      "GET",
+      "/count",
+      Visits.use((visits) => Effect.map(visits.get, (n) => HttpServerResponse.text(`${n}`)))
+    )
   ])
 
 const thisFile = fileURLToPath(import.meta.url)
@@ -103,12 +106,10 @@ const slowly = (log: Array<string>) =>
 
 class VisitsSession extends SessionHttpApi.Service<VisitsSession>()("VisitsSession", { session: Visits }) {}
 
-class Closed extends Schema.TaggedError<Closed>()("Closed", {}, { httpApiStatus: 423 }) {}
-
 const Api = HttpApi.make("api").add(
   HttpApiGroup.make("visits").add(
     HttpApiEndpoint.get("success", "/api/success", { success: Schema.Number }),
-    HttpApiEndpoint.get("error", "/api/error", { error: Closed }),
+    HttpApiEndpoint.get("error", "/api/error", { error: HttpApiError.Gone }),
     HttpApiEndpoint.get("schema", "/api/schema", { query: { page: Schema.Literal("1") } })
   ).middleware(VisitsSession)
 )
@@ -118,16 +119,16 @@ const apiRoutes = HttpApiBuilder.layer(Api).pipe(
     HttpApiBuilder.group(Api, "visits", (handlers) =>
       handlers
         .handle("success", () => Effect.orDie(Effect.as(visit, 1)))
-        .handle("error", () => Effect.andThen(Effect.orDie(visit), Effect.fail(new Closed())))
+        .handle("error", () => Effect.andThen(Effect.orDie(visit), Effect.fail(new HttpApiError.Gone())))
         .handle("schema", () => Effect.orDie(visit)))
   ),
   Layer.provide(SessionHttpApi.layer(VisitsSession))
 )
 
 /** Answers in place of the handler, further out than the session. */
-const layerOuter = HttpRouter.middleware((handler) =>
-  Effect.as(handler, HttpServerResponse.text("made further out", { status: 418 }))
-).layer
+const layerOuter =
+  HttpRouter.middleware((handler) => Effect.as(handler, HttpServerResponse.text("made further out", { status: 418 })))
+    .layer
 
 const secret = Redacted.make("Wq3Zk0nJ5vXo8uT1rYc6sBd9hLf2mAe4")
 
@@ -187,12 +188,18 @@ const kinds: ReadonlyArray<Kind> = [
   { name: "the static server", path: "/static/brokenStacks.ts", status: 200, change: "none" },
   { name: "a stream", path: "/stream", status: 200, change: "committed" },
   { name: "server-sent events", path: "/events", status: 200, change: "committed" },
-  { name: "a handler with a cookie of its own", path: "/own-cookie", status: 200, change: "committed", ownCookie: "theme" },
+  {
+    name: "a handler with a cookie of its own",
+    path: "/own-cookie",
+    status: 200,
+    change: "committed",
+    ownCookie: "theme"
+  },
   { name: "a typed failure", path: "/failure", status: 507, change: "committed" },
   { name: "a defect", path: "/defect", status: 500, change: "dropped" },
   { name: "a response of outer middleware", path: "/outer", status: 418, change: "committed" },
   { name: "HttpApi, success", path: "/api/success", status: 200, change: "committed" },
-  { name: "HttpApi, typed error", path: "/api/error", status: 423, change: "committed" },
+  { name: "HttpApi, typed error", path: "/api/error", status: 410, change: "committed" },
   { name: "HttpApi, schema error", path: "/api/schema?page=x", status: 400, change: "none" },
   { name: "no route", path: "/nowhere", status: 404, change: "none", unmatched: true }
 ]
@@ -307,7 +314,11 @@ const failsCleanly = Effect.fnUntraced(function*(
 ) {
   const probe = Http.makeProbe()
   const surroundings = Http.makeSurroundings()
-  const app = makeApp(probe, { registered: "globally", ...options, settings: { commitTimeout: "100 millis", ...options.settings } })
+  const app = makeApp(probe, {
+    registered: "globally",
+    ...options,
+    settings: { commitTimeout: "100 millis", ...options.settings }
+  })
   const port = yield* server.start(app, surroundings, disableLogger)
   const connection = yield* Http.connectTo(port, { patience })
   const released = yield* Effect.acquireRelease(Deferred.make<void>(), (it) => Deferred.succeed(it, undefined))
@@ -354,6 +365,31 @@ const readsFailCleanly = Effect.fnUntraced(function*(server: Http.Server, failur
   probe.around((_operation, run) => run)
   const next = yield* ask(connection, "/count", jar)
   assert.deepStrictEqual([next.status, next.body, Http.names(next)], [200, "1", [session]])
+})
+
+/** HTTP/2 clients send each cookie in a header of its own, and proxies pass them on. */
+const readsEveryCookieHeader = Effect.fnUntraced(function*(server: Http.Server) {
+  const connection = yield* Http.connectTo(yield* server.start(makeApp(Http.makeProbe(), {}), Http.makeSurroundings()))
+  const jar = new Http.Jar()
+  yield* ask(connection, "/text", jar)
+  yield* connection.write(
+    Http.requestText("GET /count", new Http.Jar([["theme", "dark"]])).replace(
+      "Cookie:",
+      `Cookie: ${jar.header}\r\nCookie:`
+    )
+  )
+  assert.strictEqual((yield* connection.reply()).body, "1")
+})
+
+/** A client that offers HTTP/2 and gets HTTP/1.1 gets its cookie, too. */
+const setsTheCookieOfAnOffer = Effect.fnUntraced(function*(server: Http.Server, options: Options) {
+  const connection = yield* Http.connectTo(
+    yield* server.start(makeApp(Http.makeProbe(), options), Http.makeSurroundings())
+  )
+  const offer = { "Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__" }
+  yield* connection.write(Http.requestText("GET /text", undefined, offer))
+  const reply = yield* connection.reply()
+  assert.deepStrictEqual([reply.status, Http.names(reply)], [200, [session]])
 })
 
 /** A client that goes away drops the data, and nothing else that was asked for. */
@@ -407,6 +443,13 @@ describe.each(Http.servers)("$name", (server) => {
     )
   })
 
+  it.live("reads every Cookie header", () => readsEveryCookieHeader(server))
+
+  it.live.each(["memory", "cookie"] as const)(
+    "sets the cookie where the client offers HTTP/2, placement %s",
+    (placement) => setsTheCookieOfAnOffer(server, { placement })
+  )
+
   it.live.each(["update", "logout", "renew"] as const)(
     "a client that goes away: %s",
     (change) => survivesTheClient(server, change)
@@ -440,7 +483,11 @@ describe.each(Http.servers)("the checks catch, on $name,", (server) => {
     () => commitsBeforeTheFlush(server, text, { stack: Stacks.acknowledgesEarly }),
     /bytes without an acknowledgement/
   )
-  catches("a write that fails when the cookie has left", fails(Stacks.acknowledgesEarly, "a typed failure"), /200 to equal 503/)
+  catches(
+    "a write that fails when the cookie has left",
+    fails(Stacks.acknowledgesEarly, "a typed failure"),
+    /200 to equal 503/
+  )
   catches("a store that is waited for for ever", fails(Stacks.waitsForEver, "no answer"), /Hung/)
   catches("a hook that fails", fails(Stacks.failsInTheHook, "a typed failure"), /Hung/)
   catches(
@@ -449,7 +496,9 @@ describe.each(Http.servers)("the checks catch, on $name,", (server) => {
     /theme=dark/
   )
   catches("a cookie set twice", () => setsCookieOnce(server, text, { stack: Stacks.setsTwice }), /2 to equal 1/)
-  it.live.each(kinds.filter(({ name }) => ["a typed failure", "a defect", "a response of outer middleware"].includes(name)))(
+  it.live.each(
+    kinds.filter(({ name }) => ["a typed failure", "a defect", "a response of outer middleware"].includes(name))
+  )(
     "a wrapped handler, on $name",
     Effect.fnUntraced(function*(kind) {
       const exit = yield* Effect.exit(setsCookieOnce(server, kind, { stack: Stacks.wrapsTheHandler }))

@@ -1,6 +1,9 @@
 /** The stores to choose from, each with a count of its rows. */
 import { Context, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import * as PgSessionStore from "../../src/PgSessionStore.ts"
 import * as SessionStore from "../../src/SessionStore.ts"
+import * as Database from "../postgres/database.ts"
 
 /** How many sessions a store holds. */
 export class Rows extends Context.Service<Rows, Effect.Effect<number>>()("contract/Rows") {}
@@ -29,4 +32,20 @@ export const layerMemory: Layer.Layer<SessionStore.SessionStore | SessionStore.S
       Layer.succeed(Rows, Effect.sync(() => handles.size))
     )
   })
+)
+
+const layerPostgresRows = Layer.effect(
+  Rows,
+  SqlClient.SqlClient.useSync((sql) =>
+    Effect.map(
+      Effect.orDie(sql<{ readonly rows: number }>`SELECT count(*)::int AS rows FROM session_sessions`),
+      ([row]) => row?.rows ?? 0
+    )
+  )
+)
+
+/** The store in Postgres. */
+export const layerPostgres = PgSessionStore.layer.pipe(
+  Layer.merge(layerPostgresRows),
+  Layer.provide(Database.layer)
 )

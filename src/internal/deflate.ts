@@ -12,32 +12,43 @@ type Refusal = "InflateFailed" | "InflateLimit"
 /** Raw deflate and inflate. */
 export interface Deflate {
   readonly deflate: (bytes: Uint8Array) => Effect.Effect<Uint8Array>
-  /** What the bytes inflate to, if that is at most `limit` bytes, a positive number. */
+  /** What the bytes inflate to, if that is at most `limit` bytes, of which there must be one. */
   readonly inflate: (bytes: Uint8Array, limit: number) => Effect.Effect<Uint8Array | Refusal>
 }
 
-/** The errors of node:zlib that are about the bytes, and not about the call. */
+/** On a limit that is one: it goes to zlib, and decides how much memory is taken. */
+const limited =
+  (inflate: (bytes: Uint8Array, limit: number) => Uint8Array | Refusal): Deflate["inflate"] => (bytes, limit) =>
+    Number.isSafeInteger(limit) && limit > 0
+      ? Effect.sync(() => inflate(bytes, limit))
+      : Effect.die(new RangeError(`inflate: the limit must be a positive number of bytes, not ${limit}`))
+
+/** The errors of node:zlib that are about the bytes. */
 const refusals: ReadonlyMap<unknown, Refusal> = new Map([
   ["ERR_BUFFER_TOO_LARGE", "InflateLimit"],
   ["Z_BUF_ERROR", "InflateFailed"],
   ["Z_DATA_ERROR", "InflateFailed"]
 ])
 
-const inflateNative = (zlib: typeof NodeZlib, bytes: Uint8Array, limit: number): Uint8Array | Refusal => {
-  try {
-    return new Uint8Array(zlib.inflateRawSync(bytes, { maxOutputLength: limit }))
-  } catch (error) {
-    const refusal = error instanceof Error && "code" in error ? refusals.get(error.code) : undefined
-    if (refusal === undefined) throw error
-    return refusal
-  }
+const refusalOf = (error: unknown): Refusal | undefined => {
+  if (error instanceof Error && "code" in error) return refusals.get(error.code)
+  // Cloudflare's have no code.
+  return error instanceof RangeError ? "InflateLimit" : "InflateFailed"
 }
 
 /** On node:zlib. */
 export const native = (zlib: typeof NodeZlib): Deflate => ({
   deflate: (bytes) =>
     Effect.sync(() => new Uint8Array(zlib.deflateRawSync(bytes, { level: 6, memLevel: 8, windowBits: 15 }))),
-  inflate: (bytes, limit) => Effect.sync(() => inflateNative(zlib, bytes, limit))
+  inflate: limited((bytes, limit) => {
+    try {
+      return new Uint8Array(zlib.inflateRawSync(bytes, { maxOutputLength: limit }))
+    } catch (error) {
+      const refusal = refusalOf(error)
+      if (refusal === undefined) throw error
+      return refusal
+    }
+  })
 })
 
 /** A prefix code: how many codes there are of each length, and the symbols in the order of their codes. */
@@ -213,7 +224,7 @@ export const portable: Deflate = {
       new Response(new Blob([new Uint8Array(bytes)]).stream().pipeThrough(new CompressionStream("deflate-raw")))
         .arrayBuffer()
     ).pipe(Effect.map((buffer) => new Uint8Array(buffer))),
-  inflate: (bytes, limit) => Effect.sync(() => inflatePortable(bytes, limit))
+  inflate: limited(inflatePortable)
 }
 
 /** On node:zlib where the runtime offers it. */

@@ -164,7 +164,7 @@ const tellRefusal = (self: Exchange): Effect.Effect<void> =>
 // -----------------------------------------------------------------------------
 
 /** Loads and decrypts the payload, once. What does not open is a refusal; only a store can fail. */
-export const open = (self: Exchange): Effect.Effect<void, SessionError> =>
+const open = (self: Exchange): Effect.Effect<void, SessionError> =>
   self.opened === undefined ? self.lock.withPermit(Effect.suspend(() => openLocked(self))) : Effect.void
 
 /** `open` for those who hold the lock. */

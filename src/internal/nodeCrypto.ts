@@ -14,13 +14,13 @@ import type * as NodeCrypto from "node:crypto"
 type Module = typeof NodeCrypto
 
 /** What node:crypto gets a key as. */
-export type Secret = (key: Uint8Array) => Uint8Array | NodeCrypto.KeyObject
+type Secret = (key: Uint8Array) => Uint8Array | NodeCrypto.KeyObject
 
 /** HMAC-SHA256, all of its 32 bytes. */
 type Hmac = (key: Uint8Array, message: Uint8Array) => Uint8Array
 
 /** HKDF-SHA256 with an empty salt. */
-export type Hkdf = (ikm: Uint8Array) => (info: Uint8Array, length: number) => Uint8Array
+type Hkdf = (ikm: Uint8Array) => (info: Uint8Array, length: number) => Uint8Array
 
 /** One way to do it all. */
 export interface Arms {
@@ -28,7 +28,7 @@ export interface Arms {
   readonly hkdf: Hkdf
 }
 
-const cipher = "aes-256-gcm"
+const algorithm = "aes-256-gcm"
 const tagSize = 16
 const hashSize = 32
 const blockSize = 64
@@ -110,6 +110,16 @@ export const hkdfs = (crypto: Module): readonly [Hkdf, Hkdf] => [
   }
 ]
 
+// Cloudflare's node:crypto fails on empty input, which has no effect anyway.
+const feed = (
+  cipher: NodeCrypto.CipherGCM | NodeCrypto.DecipherGCM,
+  input: Uint8Array,
+  aad: Uint8Array
+): Uint8Array => {
+  if (aad.length > 0) cipher.setAAD(aad)
+  return input.length > 0 ? cipher.update(input) : none
+}
+
 const encrypt = (
   crypto: Module,
   key: ReturnType<Secret>,
@@ -117,8 +127,8 @@ const encrypt = (
   plaintext: Uint8Array,
   aad: Uint8Array
 ): Uint8Array => {
-  const sealing = crypto.createCipheriv(cipher, key, iv, { authTagLength: tagSize }).setAAD(aad)
-  const ciphertext = sealing.update(plaintext)
+  const sealing = crypto.createCipheriv(algorithm, key, iv, { authTagLength: tagSize })
+  const ciphertext = feed(sealing, plaintext, aad)
   sealing.final()
   const sealed = new Uint8Array(ciphertext.length + tagSize)
   sealed.set(ciphertext)
@@ -145,10 +155,9 @@ const decrypt = (
 ): Uint8Array | undefined => {
   const end = sealed.length - tagSize
   if (end < 0) return undefined
-  const opening = crypto.createDecipheriv(cipher, key, iv, { authTagLength: tagSize })
-    .setAAD(aad)
-    .setAuthTag(sealed.subarray(end))
-  const plaintext = opening.update(sealed.subarray(0, end))
+  const opening = crypto.createDecipheriv(algorithm, key, iv, { authTagLength: tagSize })
+  opening.setAuthTag(sealed.subarray(end))
+  const plaintext = feed(opening, sealed.subarray(0, end), aad)
   return verifies(opening) ? plain(plaintext) : undefined
 }
 

@@ -19,7 +19,6 @@ interface Step {
 export interface Removed {
   readonly sessions: number
   readonly superseded: number
-  readonly subjects: number
 }
 
 export const make = (client: SqlClient.SqlClient, names: Names): Effect.Effect<Removed, SessionError> => {
@@ -40,8 +39,6 @@ export const make = (client: SqlClient.SqlClient, names: Names): Effect.Effect<R
   return Effect.flatMap(seconds, (now) =>
     Effect.all({
       sessions: walk(sweep.sessions, now),
-      // These go by the sessions that are left.
-      superseded: walk(sweep.superseded, now),
-      subjects: walk(sweep.subjects, now)
+      superseded: walk(sweep.superseded, now)
     }))
 }

@@ -6,9 +6,10 @@
  * row lock: the second finds no row, or the new one. With a row per version, a
  * `DELETE` that waited for a save would not see the version inserted meanwhile.
  *
- * Superseded versions and subjects refer to sessions without foreign keys, which
- * would lock and check at every save. Instead each read joins the session, so that
- * what a race leaves behind is as good as gone, until it is swept.
+ * What belongs to a session goes with it, by a trigger. Its statements see what was
+ * committed until then, which those of the statement that deletes a session do not:
+ * a superseded version that a save added while the deletion waited would stay. A
+ * foreign key would do it too, but also lock and look up the session at every save.
  *
  * Times are unix seconds: a `timestamp` would depend on a connection's TimeZone. They
  * are read as `float8`, which drivers make a number of.
@@ -20,6 +21,8 @@ export interface Names {
   readonly sessions: string
   readonly superseded: string
   readonly subjects: string
+  /** The trigger and its function. */
+  readonly forget: string
   /** Of the migrations. */
   readonly history: string
   /** On which the handles of revoked sessions are notified. */
@@ -36,6 +39,7 @@ export const names = (prefix: string): Names => ({
   sessions: `${prefix}_sessions`,
   superseded: `${prefix}_superseded`,
   subjects: `${prefix}_subjects`,
+  forget: `${prefix}_forget`,
   history: `${prefix}_migrations`,
   channel: `${prefix}_ended`
 })
@@ -48,7 +52,7 @@ export const names = (prefix: string): Names => ({
  * index. Even a BRIN index on the deadline would be of no use: its ranges only ever
  * grow, and soon each of them holds something expired. Clean-up walks the table.
  */
-export const tables = ({ sessions, subjects, superseded }: Names): ReadonlyArray<string> => [
+export const schema = ({ forget, sessions, subjects, superseded }: Names): ReadonlyArray<string> => [
   `CREATE TABLE ${sessions} (
   handle uuid PRIMARY KEY,
   key bytea NOT NULL UNIQUE,
@@ -73,7 +77,15 @@ export const tables = ({ sessions, subjects, superseded }: Names): ReadonlyArray
   handle uuid NOT NULL,
   PRIMARY KEY (audience, subject, handle)
 )`,
-  `CREATE INDEX ${subjects}_handle ON ${subjects} (handle)`
+  `CREATE INDEX ${subjects}_handle ON ${subjects} (handle)`,
+  `CREATE FUNCTION ${forget}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM ${superseded} WHERE handle = OLD.handle;
+  DELETE FROM ${subjects} WHERE handle = OLD.handle;
+  RETURN NULL;
+END
+$$`,
+  `CREATE TRIGGER ${forget} AFTER DELETE ON ${sessions} FOR EACH ROW EXECUTE FUNCTION ${forget}()`
 ]
 
 /** A listing shows no more sessions than this. */
@@ -86,7 +98,7 @@ export const sweptBlocks = 128
 const reuseNoticed = 3600
 
 type Texts = Record<Exclude<keyof Port, "supersede"> | "renew" | "replace" | "see" | "deadlines", string> & {
-  readonly sweep: Record<"sessions" | "superseded" | "subjects", string>
+  readonly sweep: Record<"sessions" | "superseded", string>
 }
 
 /**
@@ -132,12 +144,8 @@ UPDATE ${sessions} SET last_seen_at = $2::bigint, deadline = coalesce($3::bigint
 WHERE key = $1::bytea AND deadline >= $2::bigint
 RETURNING handle`
 
-  // Whatever ends sessions does so by what it yields; nothing else is deleted, and nobody told, of those not there.
-  const end = (ended: string) => `${ended}, chain AS (
-  DELETE FROM ${superseded} WHERE handle IN (SELECT handle FROM ended)
-), listed AS (
-  DELETE FROM ${subjects} WHERE handle IN (SELECT handle FROM ended)
-)
+  const end = (ended: string) => `
+WITH ${ended}
 SELECT pg_notify('${channel}', handle::text) FROM ended`
 
   // $1 audience, $2 subjects
@@ -149,9 +157,9 @@ WITH turn AS MATERIALIZED (
   SELECT pg_try_advisory_xact_lock(hashtextextended('effect-session', '${sessions}'::regclass::oid::bigint)) AS mine
 ), swept AS (
   DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM ${table} AS old
+    SELECT ctid FROM ${table}
     WHERE (SELECT mine FROM turn) AND ctid >= $1::tid AND ctid < $2::tid
-    AND (${condition})
+    AND ${condition}
     FOR UPDATE SKIP LOCKED
   ))
   RETURNING 1
@@ -159,8 +167,6 @@ WITH turn AS MATERIALIZED (
 SELECT mine, (SELECT count(*) FROM swept)::float8 AS removed,
   (pg_relation_size('${table}') / current_setting('block_size')::bigint)::float8 AS blocks
 FROM turn`
-
-  const orphaned = `NOT EXISTS (SELECT FROM ${sessions} AS session WHERE session.handle = old.handle)`
 
   return {
     load,
@@ -170,9 +176,7 @@ FROM turn`
 WITH made AS (
   INSERT INTO ${sessions} (handle, key, data, created_at, last_seen_at, deadline, seen)
   SELECT $1::uuid, $2::bytea, $3::bytea, $5::bigint, $6::bigint, $4::bigint, true
-  WHERE NOT EXISTS (
-    SELECT FROM ${superseded} AS old JOIN ${sessions} AS session USING (handle) WHERE old.key = $2::bytea
-  )
+  WHERE NOT EXISTS (SELECT FROM ${superseded} WHERE key = $2::bytea)
   ON CONFLICT DO NOTHING
   RETURNING handle
 ), listed AS (
@@ -198,7 +202,7 @@ WITH done AS (${touch(", seen = true")}), chain AS (
 )
 SELECT 1 FROM done`,
 
-    revoke: end(`WITH ended AS (DELETE FROM ${sessions} WHERE handle = $1::uuid RETURNING handle)`),
+    revoke: end(`ended AS (DELETE FROM ${sessions} WHERE handle = $1::uuid RETURNING handle)`),
 
     // $3 now
     list: `
@@ -207,8 +211,7 @@ FROM ${sessions} WHERE handle IN (${named}) AND deadline >= $3::bigint
 ORDER BY created_at DESC, handle LIMIT ${maxListed}`,
 
     // $3 the handle to spare, or NULL. All lock in one order, or two could wait for each other.
-    revokeAll: end(`
-WITH doomed AS (
+    revokeAll: end(`doomed AS (
   SELECT handle FROM ${sessions} WHERE handle IN (${named}) AND handle IS DISTINCT FROM $3::uuid
   ORDER BY handle FOR UPDATE
 ), ended AS (
@@ -221,9 +224,7 @@ SELECT handle, deadline::float8 FROM ${sessions} WHERE handle = ANY ($1::uuid[])
 
     sweep: {
       sessions: sweep(sessions, "deadline < $3::bigint"),
-      superseded: sweep(superseded, `grace_ends < $3::bigint - ${reuseNoticed} OR ${orphaned}`),
-      // The comparison says what type the third parameter has, which this one has no use for.
-      subjects: sweep(subjects, `$3::bigint IS NOT NULL AND ${orphaned}`)
+      superseded: sweep(superseded, `grace_ends < $3::bigint - ${reuseNoticed}`)
     }
   }
 }

@@ -24,7 +24,7 @@ export interface Time {
   readonly advance: (seconds: number) => void
 }
 
-export const makeTime = (): Time => {
+const makeTime = (): Time => {
   let now = 1_795_400_000_000
   const clock: Clock.Clock = Object.assign(Object.create(Context.get(Context.empty(), Clock.Clock)), {
     currentTimeMillisUnsafe: () => now,
@@ -134,7 +134,10 @@ export const gather = (probe: Probe, gathered: Operation, count: number): Effect
 /** Polls: of what happens when nobody waits for it, nobody tells. */
 export const eventually = (condition: () => boolean, what: () => string): Effect.Effect<void> =>
   Effect.suspend(() => condition() ? Effect.void : Effect.delay(eventually(condition, what), "5 millis")).pipe(
-    Effect.timeoutOrElse({ duration: "10 seconds", orElse: () => Effect.die(new Error(`It never happened: ${what()}`)) })
+    Effect.timeoutOrElse({
+      duration: "10 seconds",
+      orElse: () => Effect.die(new Error(`It never happened: ${what()}`))
+    })
   )
 
 // -----------------------------------------------------------------------------
@@ -388,8 +391,7 @@ const denoServe = ({ serve }: DenoServe, handler: WebHandler): Effect.Effect<num
   Effect.map(
     // Not `shutdown`, which waits for requests that hang.
     Effect.acquireRelease(Effect.sync(() => new AbortController()), (end) => Effect.sync(() => end.abort())),
-    ({ signal }) =>
-      serve({ hostname: "127.0.0.1", port: 0, onListen: () => undefined, signal }, handler).addr.port
+    ({ signal }) => serve({ hostname: "127.0.0.1", port: 0, onListen: () => undefined, signal }, handler).addr.port
   )
 
 const webHandler: Server = {

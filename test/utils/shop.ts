@@ -46,7 +46,11 @@ export interface Shop<R = Cart | Account> extends Http.Surroundings {
   readonly port: SessionStore.Port
   readonly send: Http.Send
   /** A request with these cookies, answered by this handler. */
-  readonly visit: <A>(jar: Http.Jar | undefined, handler: Handler<A, R>, message?: Http.Message) => Effect.Effect<Visit<A>>
+  readonly visit: <A>(
+    jar: Http.Jar | undefined,
+    handler: Handler<A, R>,
+    message?: Http.Message
+  ) => Effect.Effect<Visit<A>>
   /** As `visit`, and answers what the handler yields. */
   readonly ask: <A>(jar: Http.Jar | undefined, handler: Handler<A, R>) => Effect.Effect<A>
 }
