@@ -1,8 +1,8 @@
 /**
  * A page to watch a session on: `npm start`, or `deno task start`.
  *
- * Reads PORT (3000), DATABASE_URL (an embedded Postgres) and the settings of sessions,
- * such as SESSION_SECRET.
+ * Reads PORT (3000), SESSION_STORE (postgres; or cookie), DATABASE_URL (an embedded
+ * Postgres) and the settings of sessions, such as SESSION_SECRET.
  */
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { ByteSize, Config, Console, Effect, Layer, Option, Redacted } from "effect"
@@ -12,12 +12,16 @@ import { createServer } from "node:http"
 import * as PgSessionStore from "../../src/PgSessionStore.ts"
 import * as SessionConfig from "../../src/SessionConfig.ts"
 import * as SessionHttp from "../../src/SessionHttp.ts"
+import * as SessionStore from "../../src/SessionStore.ts"
 import * as Database from "../postgres/database.ts"
 import { Demo } from "./routes.ts"
 import { timeouts } from "./session.ts"
 
-/** Where sessions live: the only line to change for another place, such as `SessionStore.layerCookie`. */
-const Store = Layer.provide(PgSessionStore.layer, Database.layer)
+/** Where sessions live. An application has one of the two, and one line. */
+const Store = Layer.unwrap(Effect.map(
+  Config.Literals(["postgres", "cookie"], "SESSION_STORE").pipe(Config.withDefault("postgres" as const)),
+  (store) => store === "cookie" ? SessionStore.layerCookie : Layer.provide(PgSessionStore.layer, Database.layer)
+))
 
 const secret = Effect.gen(function*() {
   const given = yield* Config.option(Config.Redacted("SESSION_SECRET"))

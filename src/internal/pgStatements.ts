@@ -123,7 +123,7 @@ WHERE old.key = $1::bytea AND deadline >= $2::bigint`
 WITH done AS (
   UPDATE ${sessions}
   SET key = $2::bytea, data = $3::bytea, deadline = $4::bigint, last_seen_at = $5::bigint, seen = ${seen}
-  WHERE key = $1::bytea AND deadline >= $5::bigint
+  WHERE key = $1::bytea AND key <> $2::bytea AND deadline >= $5::bigint
   RETURNING handle
 ), chain AS (
   ${chain}
