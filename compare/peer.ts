@@ -77,13 +77,8 @@ export const store = {
     write(() => {
       rows.delete(id)
     }),
-  /** As connect-pg-simple: an UPDATE, which makes no row. */
-  touch: (id: string, session: unknown): Promise<void> => {
-    const row = JSON.stringify(session)
-    return write(() => {
-      if (rows.has(id)) rows.set(id, row)
-    })
-  }
+  /** As connect-pg-simple: an UPDATE of the expiry alone, which makes no row. Nothing expires here. */
+  touch: (): Promise<void> => write(() => undefined)
 }
 
 type Callback<A = void> = (error: unknown, result?: A) => void
@@ -97,7 +92,7 @@ export const callbackStore = {
   get: <A>(id: string, callback: Callback<A | null>): void => withCallback(store.get<A>(id), callback),
   set: (id: string, session: unknown, callback?: Callback): void => withCallback(store.set(id, session), callback),
   destroy: (id: string, callback?: Callback): void => withCallback(store.destroy(id), callback),
-  touch: (id: string, session: unknown, callback?: Callback): void => withCallback(store.touch(id, session), callback)
+  touch: (_id: string, _session: unknown, callback?: Callback): void => withCallback(store.touch(), callback)
 }
 
 // -----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, inject, it } from "@effect/vitest"
 import type { Browser, BrowserContextOptions, Cookie, Page } from "playwright-core"
+import type {} from "./globalSetup.ts"
 import { hasChromium, launch, open } from "./utils/browser.ts"
 import { serve } from "./utils/process.ts"
 
@@ -52,14 +53,14 @@ describe.skipIf(!hasChromium)("the page of the demo, in Chromium (which has to b
   const visit = (name: string, { env, ...options }: Options, walk: (page: Page) => Promise<void>) =>
     // oxlint-disable-next-line vitest/valid-title -- it is a string, of whoever calls
     it(name, async () => {
-      const { url } = await serve("examples/demo/main.ts", { env })
+      const { url } = await serve("examples/demo/main.ts", { env: { SESSION_STORE: "cookie", ...env } })
       const { complaints, page } = await open(browser, options)
       await page.goto(url)
       await walk(page)
       assert.deepStrictEqual(complaints, [])
     })
 
-  visit("keeps a cart through a login and a reload", {}, async (page) => {
+  const keepsCart = async (page: Page): Promise<void> => {
     assert.isUndefined(await sessionCookie(page))
     await add(page, "coffee")
     await page.click("#coffee-more")
@@ -77,7 +78,13 @@ describe.skipIf(!hasChromium)("the page of the demo, in Chromium (which has to b
     await page.click("#cup-none")
     await quantity(page, "cup", 0)
     assert.strictEqual(await page.innerText("#pieces"), "1 piece")
-  })
+  }
+
+  visit("keeps a cart through a login and a reload", {}, keepsCart)
+
+  visit("keeps it in Postgres too", {
+    env: { SESSION_STORE: "postgres", DATABASE_URL: inject("databaseUrl") }
+  }, keepsCart)
 
   visit("keeps its cookie from scripts", {}, async (page) => {
     await add(page, "cup")

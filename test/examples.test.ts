@@ -152,7 +152,7 @@ describe("http-api", () => {
 describe("demo", () => {
   const form = (fields: Record<string, string> = {}): URLSearchParams => new URLSearchParams(fields)
   const start = async (env: Record<string, string> = {}) => {
-    const server = await serve("examples/demo/main.ts", { env })
+    const server = await serve("examples/demo/main.ts", { env: { SESSION_STORE: "cookie", ...env } })
     const client = makeClient(server.url)
     const post = (path: string, fields?: Record<string, string>, headers: Record<string, string> = {}) =>
       client.send(path, { body: form(fields), headers: { origin: server.url, ...headers } })

@@ -15,7 +15,7 @@ import type { Hung, Reply } from "./http.ts"
 export class Broken extends Data.TaggedError("Broken")<{ readonly message: string }> {}
 
 /** The server says that it does not know what a check is about. */
-export class Unsupported extends Data.TaggedError("Unsupported")<{ readonly line: string }> {}
+export class Unsupported extends Data.TaggedError("Unsupported") {}
 
 type Failure = Broken | Unsupported | Hung
 
@@ -46,7 +46,7 @@ const range = (count: number): ReadonlyArray<number> => Array.from({ length: cou
 
 /** As `ask`, of a route that a server may not have. */
 const askIfKnown = (line: string, jar?: Jar) =>
-  Effect.tap(ask(line, jar), ({ status }) => status === 501 ? Effect.fail(new Unsupported({ line })) : Effect.void)
+  Effect.tap(ask(line, jar), ({ status }) => status === 501 ? Effect.fail(new Unsupported()) : Effect.void)
 
 const json = (reply: Reply): { readonly [name: string]: unknown } => JSON.parse(reply.body)
 
@@ -56,11 +56,15 @@ const paused = Effect.map(ask("GET /_paused"), (reply) => Number(json(reply).pau
 
 const resume = ask("POST /_resume")
 
+/** Writes are quick from now on; those that are held stay so. */
+const hurry = ask("POST /_fault?delay=0")
+
+/** Lets the writes that are held go on, with those that follow them. */
+const release = Effect.andThen(hurry, resume)
+
 /** Faults until the check is over. */
 const fault = (query: string) =>
-  Effect.acquireRelease(ask(`POST /_fault?${query}`), () =>
-    // Writes that are still held must not outlive the check.
-    Effect.orDie(Effect.andThen(ask("POST /_fault"), resume)))
+  Effect.acquireRelease(ask(`POST /_fault?${query}`), () => Effect.orDie(release))
 
 const advance = (seconds: number) => askIfKnown(`POST /_clock?ahead=${seconds}`)
 
@@ -94,6 +98,17 @@ const login = Effect.fnUntraced(function*(jar: Jar = new Jar(), user: string = m
   return { jar, user, reply }
 })
 
+/** Waits until so many are held: handlers, or writes at the store. */
+const untilPaused = Effect.fnUntraced(function*(count: number, pending: ReadonlyArray<Pending>) {
+  const isOver = () => pending.every(({ answered }) => answered())
+  const reached = yield* poll(paused, (paused) => paused >= count || isOver())
+  if (reached >= count) return
+  const statuses = yield* Effect.forEach(pending, ({ head }) => Effect.map(head, ({ status }) => status))
+  return statuses.includes(501)
+    ? yield* Effect.fail(new Unsupported())
+    : yield* Effect.fail(new Broken({ message: `${reached} of ${count} were held, and answered ${statuses}` }))
+})
+
 /** Requests whose handlers are held, and what they answer once they go on. */
 const hold = Effect.fnUntraced(function*(requests: ReadonlyArray<readonly [line: string, jar: Jar]>) {
   const pending = yield* Effect.forEach(
@@ -101,13 +116,8 @@ const hold = Effect.fnUntraced(function*(requests: ReadonlyArray<readonly [line:
     ([line, jar]) => begin(`${line}${line.includes("?") ? "&" : "?"}ms=${forever}`, jar)
   )
   yield* Effect.addFinalizer(() => Effect.orDie(resume))
-  yield* untilPaused(requests.length)
+  yield* untilPaused(requests.length, pending)
   return Effect.andThen(resume, Effect.forEach(pending, ({ reply }) => reply))
-})
-
-const untilPaused = Effect.fnUntraced(function*(count: number) {
-  const reached = yield* poll(paused, (paused) => paused >= count)
-  if (reached < count) return yield* Effect.die(new Error(`Only ${reached} of ${count} were held`))
 })
 
 /** Waits for writes of which the responses did not wait, so that their effect shows. */
@@ -137,6 +147,8 @@ const already = Effect.fnUntraced(function*(
 ) {
   const start = yield* now
   if (yield* first) return
+  // The questions need not wait for writes of their own.
+  yield* hurry
   const came = yield* poll(again, (arrived) => arrived)
   const late = `${Math.round((yield* now) - start)} ms later`
   return yield* Effect.fail(new Broken({ message: `${what} ${came ? late : "never"}` }))
@@ -155,13 +167,14 @@ const commitBeforeFlush: ReadonlyArray<Check> = [
   check("nothing leaves while the write is held", function*() {
     const before = yield* rows
     yield* fault(`delay=${forever}`)
-    const { answered, head } = yield* begin(`POST /login?user=${makeUser()}`)
-    yield* untilPaused(1)
+    const login = yield* begin(`POST /login?user=${makeUser()}`)
+    const { answered, head } = login
+    yield* untilPaused(1, [login])
     const during = yield* rows
     // Each is an answer of the same server: time enough for the other one.
     yield* Effect.repeat(me(new Jar()), { times: 10 })
     yield* expect({ "header block while the write is held": answered(), "row while it is held": during > before })
-    yield* resume
+    yield* release
     yield* expect({ "no cookie": !tells(yield* head) })
     yield* already("row", Effect.map(rows, (rows) => rows > before))
   }),
@@ -253,7 +266,6 @@ const logoutWins: ReadonlyArray<Check> = [
   ...Object.entries(slow).map(([name, line]) =>
     check(`a logout during ${name}`, function*() {
       const { jar } = yield* login()
-      yield* askIfKnown(line, jar)
       const old = jar.copy()
       const late = yield* holdOne(line, jar)
       yield* ask("POST /logout", jar)
@@ -275,14 +287,13 @@ const logoutWins: ReadonlyArray<Check> = [
     const { jar } = yield* login()
     const old = jar.copy()
     yield* fault(`delay=${forever}`)
-    const { reply } = yield* begin("POST /set?k=late&v=1", jar)
-    yield* untilPaused(1)
-    // From now on; the write that is held stays so.
-    yield* ask("POST /_fault?delay=0")
+    const write = yield* begin("POST /set?k=late&v=1", jar)
+    yield* untilPaused(1, [write])
+    yield* hurry
     yield* ask("POST /logout", jar)
     yield* expect({ "no logout": yield* isIn(old) })
     yield* resume
-    yield* staysEnded(old, jar, yield* reply)
+    yield* staysEnded(old, jar, yield* write.reply)
   }),
 
   check("a revocation from another client during a slow write", function*() {
@@ -354,7 +365,6 @@ const together: ReadonlyArray<Check> = [
 
   check("20 parallel renewals leave one live cookie", function*() {
     const { jar } = yield* login()
-    yield* askIfKnown("POST /renew", jar)
     const before = yield* rows
     const late = yield* hold(range(20).map(() => ["POST /renew", jar]))
     yield* fault("delay=20")
@@ -440,13 +450,13 @@ const oldCookies: ReadonlyArray<Check> = [
     const planted = attacker.copy()
     const victim = planted.copy()
     yield* fault(`delay=${forever}`)
-    const { reply } = yield* begin(`POST /login?user=${user}`, victim)
-    yield* untilPaused(1)
-    yield* ask("POST /_fault?delay=0")
+    const renewal = yield* begin(`POST /login?user=${user}`, victim)
+    yield* untilPaused(1, [renewal])
+    yield* hurry
     yield* ask("POST /set?k=quicker&v=1", attacker)
     yield* resume
-    victim.keep(yield* reply)
-    yield* poll(isIn(victim), (isIn) => isIn)
+    victim.keep(yield* renewal.reply)
+    yield* settled
     yield* expect({
       "the planted cookie is logged in": yield* isIn(planted),
       "a request that overtook the login is logged in": yield* isIn(attacker),
