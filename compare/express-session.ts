@@ -1,7 +1,7 @@
 /** With SAVE=explicit, handlers wait for `save()`, as the documentation advises where "automatically" is too late. */
 import express from "express"
+import type { Request, Response } from "express"
 import session from "express-session"
-import type { Request } from "express"
 import * as Peer from "./peer.ts"
 
 declare module "express-session" {
@@ -62,16 +62,20 @@ app.use(session({
   store: new Store()
 }))
 
-app.use(async (request, response) => {
+const respond = async (request: Request, response: Response): Promise<void> => {
   const { body, location, status, stream } = await Peer.answer(
     request.method,
     request.originalUrl,
     peerSession(request)
   )
   if (location !== undefined) return response.redirect(status, location)
-  if (stream === undefined) return response.status(status).json(body)
+  if (stream === undefined) return void response.status(status).json(body)
   for await (const chunk of stream()) response.write(chunk)
   response.end()
+}
+
+app.use((request, response, next) => {
+  respond(request, response).catch(next)
 })
 
 const server = app.listen(Peer.port, "127.0.0.1", () => Peer.listening(server.address()))

@@ -21,8 +21,7 @@ const peerSession = async (context: Context<SessionEnv<Data>>): Promise<Peer.Ses
     user: () => user,
     data: () => data,
     login: (user) => session.update((before) => ({ ...empty, ...before, user })),
-    set: (key, value) =>
-      session.update((before) => ({ ...empty, ...before, data: { ...before?.data, [key]: value } })),
+    set: (key, value) => session.update((before) => ({ ...empty, ...before, data: { ...before?.data, [key]: value } })),
     renew: undefined,
     logout: async () => session.delete()
   }

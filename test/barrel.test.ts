@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { readdirSync } from "node:fs"
 import * as Barrel from "../src/index.ts"
 
-// It loads `effect/http-api`, which a server without it should not pay for.
-const ownSubpath = new Set(["SessionHttpApi"])
+// They load `effect/http-api` and `@effect/sql-pg`, which a server without them should not pay for, nor install.
+const ownSubpath = new Set(["PgSessionStore", "SessionHttpApi"])
 
 const modules = readdirSync(new URL("../src/", import.meta.url))
   .filter((file) => file.endsWith(".ts") && file !== "index.ts")

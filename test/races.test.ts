@@ -3,10 +3,10 @@
  * holding the store. Each check also has to fail on a stack that writes whatever it is given.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Option } from "effect"
-import type { Scope } from "effect"
+import { Effect, Exit, Fiber, Option } from "effect"
 import { sound, upserts } from "./fixtures/brokenStacks.ts"
 import type { Stack } from "./fixtures/brokenStacks.ts"
+import { catches } from "./utils/catches.ts"
 import * as Http from "./utils/http.ts"
 import * as Shop from "./utils/shop.ts"
 
@@ -212,6 +212,22 @@ describe("races", () => {
       assert.deepStrictEqual(yield* shop.ask(jar, Shop.items), ["tea"])
     }))
 
+  it.live("a part that is new survives an update of another", () =>
+    Effect.gen(function*() {
+      const shop = yield* Shop.open({ settings })
+      const jar = new Http.Jar()
+      yield* shop.ask(jar, Shop.add("tea"))
+      const gate = yield* Http.hold(shop.probe, "supersede")
+      const name = Shop.Account.use((account) => account.set({ name: "Alice" }))
+      const running = yield* Effect.forkChild(shop.visit(jar.copy(), name))
+      yield* gate.reached
+      yield* shop.ask(jar, Shop.add("milk"))
+      yield* gate.release
+      jar.keep(yield* Fiber.join(running))
+      assert.deepStrictEqual(yield* shop.ask(jar, Shop.items), ["tea", "milk"])
+      assert.isTrue(yield* shop.ask(jar, Shop.Account.use((account) => account.exists)))
+    }))
+
   it.live("20 refreshes at once make one successor", () => oneSuccessor(sound, 20))
 
   it.live("20 explicit renewals at once leave one live cookie", () => oneLiveCookie(sound, 20))
@@ -246,14 +262,6 @@ describe("races", () => {
       assert.deepStrictEqual([status, setCookies], [200, []])
     }))
 })
-
-/** A check that has to fail on a broken stack, and for the right reason. */
-const catches = (mistake: string, check: () => Effect.Effect<void, unknown, Scope.Scope>, complaint: RegExp) =>
-  it.live(mistake, () =>
-    Effect.gen(function*() {
-      const exit = yield* Effect.exit(Effect.scoped(check()))
-      assert.match(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "nothing", complaint)
-    }))
 
 describe("the checks catch, in a store that writes whatever it is given,", () => {
   catches("a session that is back", () => logoutWins(upserts, "a logout", "a slow write"), /sets a cookie/)

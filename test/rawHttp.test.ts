@@ -3,8 +3,7 @@
  */
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Data, Deferred, Effect, Exit, Layer, Redacted, Schema, Stream } from "effect"
-import type { Scope } from "effect"
+import { Data, Deferred, Effect, Exit, Layer, Redacted, Schema, Stream } from "effect"
 import { HttpRouter, HttpServerRespondable, HttpServerResponse, HttpStaticServer } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiError, HttpApiGroup } from "effect/http-api"
 import { randomBytes } from "node:crypto"
@@ -16,6 +15,7 @@ import * as SessionHttpApi from "../src/SessionHttpApi.ts"
 import * as SessionStore from "../src/SessionStore.ts"
 import * as Stacks from "./fixtures/brokenStacks.ts"
 import type { Stack } from "./fixtures/brokenStacks.ts"
+import { catches } from "./utils/catches.ts"
 import * as Http from "./utils/http.ts"
 
 // -----------------------------------------------------------------------------
@@ -457,14 +457,6 @@ describe.each(Http.servers)("$name", (server) => {
 })
 
 // -----------------------------------------------------------------------------
-
-/** A check that has to fail on a broken stack, and for the right reason. */
-const catches = (mistake: string, check: () => Effect.Effect<void, unknown, Scope.Scope>, complaint: RegExp) =>
-  it.live(mistake, () =>
-    Effect.gen(function*() {
-      const exit = yield* Effect.exit(Effect.scoped(check()))
-      assert.match(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "nothing", complaint)
-    }))
 
 const kindNamed = (name: string): Kind => kinds.find((kind) => kind.name === name) ?? assert.fail(`no kind ${name}`)
 

@@ -1,4 +1,7 @@
-/** What a test holds in its hands: pauses that it can see and end, and the time. */
+/**
+ * What a test holds in its hands, so that it needs no sleeping: GET /_paused counts the handlers and writes that are
+ * held, POST /_resume ends all pauses, POST /_clock?ahead=60 puts the clock a minute forward.
+ */
 import { Clock, Context, Deferred, Effect, Layer } from "effect"
 
 export class Controls extends Context.Service<Controls, {

@@ -2,7 +2,7 @@
 import { Context, Data, Effect, Option, Ref, Schedule, Schema, Stream } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import * as Session from "../../src/Session.ts"
-import { Sessions } from "../../src/Sessions.ts"
+import type { Sessions } from "../../src/Sessions.ts"
 import { Controls } from "./controls.ts"
 import type { Faults } from "./faults.ts"
 

@@ -2,9 +2,9 @@
  * Waits for the end of sessions: one connection listens for all of them, and each
  * looks at its row when its deadline has come.
  */
+import type { PgClient } from "@effect/sql-pg/PgClient"
 import { Deferred, Effect, Queue, Schedule } from "effect"
 import type { Scope } from "effect"
-import type { PgClient } from "@effect/sql-pg/PgClient"
 import type { SessionError } from "../SessionError.ts"
 import { isHandle, runner, seconds } from "./pgPort.ts"
 import { type Names, statements } from "./pgStatements.ts"

@@ -111,7 +111,9 @@ export const make = (client: SqlClient.SqlClient, names: Names): Port => {
       rows.length > 0 ? Effect.succeed(done) : Effect.flatMap(load(key, now), (row) => {
         if (row?._tag !== "Current") return Effect.succeed(row ?? gone)
         // Somebody whose clock is behind touched what had just expired.
-        return again ? settle(operation, write, key, now, false) : failed(operation, new Error("The row was not written"))
+        return again
+          ? settle(operation, write, key, now, false)
+          : failed(operation, new Error("The row was not written"))
       }))
 
   return {
@@ -176,7 +178,9 @@ export const make = (client: SqlClient.SqlClient, names: Names): Port => {
   }
 }
 
-const columns = (index: ReadonlyArray<IndexEntry>): [audiences: ReadonlyArray<string>, subjects: ReadonlyArray<string>] => [
+const columns = (
+  index: ReadonlyArray<IndexEntry>
+): [audiences: ReadonlyArray<string>, subjects: ReadonlyArray<string>] => [
   index.map(({ audience }) => audience),
   index.map(({ subject }) => subject)
 ]

@@ -89,7 +89,7 @@ $$`,
 ]
 
 /** A listing shows no more sessions than this. */
-export const maxListed = 1000
+const maxListed = 1000
 
 /** How many blocks of a table one step of the clean-up looks at. */
 export const sweptBlocks = 128

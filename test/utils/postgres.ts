@@ -6,7 +6,6 @@ import type { Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import type { SqlClient, SqlError } from "effect/sql"
 import { createConnection } from "node:net"
-import type {} from "../globalSetup.ts"
 
 /** The database of one test file, or of one test. */
 export class Database extends Context.Service<Database, {
@@ -39,8 +38,10 @@ export const layerClient = (
 
 const administer = (url: URL, ...statements: ReadonlyArray<string>): Effect.Effect<void, SqlError.SqlError> =>
   Effect.scoped(
-    Effect.flatMap(open(url, { maxConnections: 1 }), (sql) =>
-      Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true }))
+    Effect.flatMap(
+      open(url, { maxConnections: 1 }),
+      (sql) => Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
+    )
   )
 
 /** An empty database on a server, which is dropped with the layer. */
@@ -62,8 +63,7 @@ export const layerDatabaseOn = (server: Effect.Effect<string>): Layer.Layer<Data
           `CREATE ROLE ${name} LOGIN PASSWORD '${password}'`,
           `CREATE DATABASE ${name}`
         ),
-        () =>
-          Effect.orDie(administer(administrator, `DROP DATABASE ${name} WITH (FORCE)`, `DROP ROLE ${name}`))
+        () => Effect.orDie(administer(administrator, `DROP DATABASE ${name} WITH (FORCE)`, `DROP ROLE ${name}`))
       )
       // As it is by itself since Postgres 15.
       yield* administer(url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")

@@ -8,6 +8,7 @@ import { HttpRouter, HttpServerResponse } from "effect/http"
 import type { HttpServerRequest } from "effect/http"
 import * as Session from "../../src/Session.ts"
 import * as SessionConfig from "../../src/SessionConfig.ts"
+import type { SessionError } from "../../src/SessionError.ts"
 import * as SessionStore from "../../src/SessionStore.ts"
 import { sound } from "../fixtures/brokenStacks.ts"
 import type { Stack } from "../fixtures/brokenStacks.ts"
@@ -42,7 +43,7 @@ export interface Visit<A> extends Http.Reply {
 
 export interface Shop<R = Cart | Account> extends Http.Surroundings {
   readonly probe: Http.Probe
-  /** The store as the application has it; `undefined` with cookie placement. */
+  /** The store as the application has it. */
   readonly port: SessionStore.Port
   readonly send: Http.Send
   /** A request with these cookies, answered by this handler. */
@@ -152,3 +153,27 @@ export const items = Cart.use((cart) => Effect.map(cart.get, ({ items }) => item
 export const add = (item: string) => Cart.use((cart) => cart.update(({ items }) => ({ items: [...items, item] })))
 
 export const refusal = Cart.use((cart) => cart.refusal)
+
+// What tests ask
+
+/** The reason why an effect failed, or "none". */
+export const reasonOf = <A, R>(effect: Effect.Effect<A, SessionError, R>): Effect.Effect<string, never, R> =>
+  Effect.match(effect, { onFailure: ({ reason }) => reason._tag, onSuccess: () => "none" })
+
+export const eventsOf = ({ events }: Shop): ReadonlyArray<string> => events.map(({ _tag }) => _tag)
+
+/** The value of the session cookie in a jar. */
+export const valueOf = (jar: Http.Jar): string => jar.get(cookie) ?? ""
+
+/** The sid in a cookie's value: 32 bytes from the fourth on. */
+export const sidOf = (jar: Http.Jar): string => Buffer.from(valueOf(jar), "base64url").subarray(3, 35).toString("hex")
+
+/** A jar with a session, and the shop that gave it. */
+export const openWithCart = Effect.fnUntraced(function*(options: Options = {}) {
+  const shop = yield* open(options)
+  const jar = new Http.Jar()
+  yield* shop.ask(jar, add("tea"))
+  shop.probe.log.length = 0
+  shop.events.length = 0
+  return { shop, jar }
+})
