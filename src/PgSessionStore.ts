@@ -124,6 +124,29 @@ export const layerMigrations = (
 export type MigrationFailure = SessionError | Migrator.MigrationError | SqlError.SqlError
 
 /**
+ * Options of a store.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StorageOptions extends Options {
+  /**
+   * Another client for loads. Default: the one for everything else.
+   *
+   * **Details**
+   *
+   * Reads go fastest over few connections that are pipelined (`multiplex: true`), and
+   * durable writes over many that commit together: two clients have both.
+   *
+   * **Gotchas**
+   *
+   * It has to reach the same server. A replica that lags behind would not know the
+   * session that another request has just stored, or revoked.
+   */
+  readonly reads?: SqlClient.SqlClient | undefined
+}
+
+/**
  * Sessions live in tables that `layerMigrations` has made. Runs no statement when it
  * is built, and needs no right but to select, insert, update and delete.
  *
@@ -154,10 +177,11 @@ export type MigrationFailure = SessionError | Migrator.MigrationError | SqlError
  * @since 0.1.0
  */
 export const layerStorage = (
-  options: Options
+  options: StorageOptions
 ): Layer.Layer<SessionStore | SessionPort, SessionError, SqlClient.SqlClient> =>
   layerPort(
-    withNames(options, (names) => SqlClient.SqlClient.useSync((client) => PgPort.make(client, names)))
+    withNames(options, (names) =>
+      SqlClient.SqlClient.useSync((client) => PgPort.make(client, options.reads ?? client, names)))
   )
 
 /**
@@ -167,7 +191,7 @@ export const layerStorage = (
  * @since 0.1.0
  */
 export const layerWith = (
-  options: Options
+  options: StorageOptions
 ): Layer.Layer<SessionStore | SessionPort, MigrationFailure, SqlClient.SqlClient> =>
   Layer.provide(layerStorage(options), layerMigrations(options))
 

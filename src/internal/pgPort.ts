@@ -90,11 +90,12 @@ export const runner = (client: SqlClient.SqlClient) => {
     )
 }
 
-export const make = (client: SqlClient.SqlClient, names: Names): Port => {
+export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, names: Names): Port => {
   const run = runner(client)
+  const read = runner(reads)
   const text = statements(names)
 
-  const load: Port["load"] = (key, now) => Effect.map(run<LoadedRow>("load", text.load, [key, now], harmless), toRow)
+  const load: Port["load"] = (key, now) => Effect.map(read<LoadedRow>("load", text.load, [key, now], harmless), toRow)
 
   /**
    * Where no row was written: what stands there instead. A second statement, because
