@@ -23,6 +23,7 @@
  * @since 0.1.0
  */
 import { Context, Duration, Effect, Option, Schema } from "effect"
+import { seconds } from "./internal/clock.ts"
 import { commit } from "./internal/commit.ts"
 import * as Exchange from "./internal/exchange.ts"
 import * as Mismatch from "./internal/mismatch.ts"
@@ -410,7 +411,7 @@ class HandleImpl implements Handle<unknown, unknown, SessionDataError> {
 
   get timeLeft(): Effect.Effect<TimeLeft> {
     return Effect.flatMap(this.#entry, () =>
-      Effect.map(Exchange.seconds, (now) => {
+      Effect.map(seconds, (now) => {
         const { engine, live } = this.#exchange
         const left = live === undefined
           ? undefined

@@ -40,7 +40,8 @@ export class InvalidConfig extends Data.TaggedError("InvalidConfig")<{
  * @since 0.1.0
  */
 export class StoreFailed extends Data.TaggedError("StoreFailed")<{
-  readonly operation: "load" | "create" | "supersede" | "touch" | "revoke" | "list" | "revokeAll" | "cleanup"
+  /** The operation of the port, or the commit as a whole if its time ran out. */
+  readonly operation: "load" | "create" | "supersede" | "touch" | "revoke" | "list" | "revokeAll" | "cleanup" | "commit"
   readonly cause: unknown
 }> {
   override get message(): string {
@@ -176,12 +177,17 @@ export class SessionError extends Data.TaggedError("SessionError")<{
     return this.reason
   }
 
+  /** The status of the response that this error becomes if nobody handles it. */
+  get status(): number {
+    return statusOf(this.reason)
+  }
+
   override get [ErrorReporter.severity](): "Debug" | "Error" {
-    return statusOf(this.reason) === 409 ? "Debug" : "Error"
+    return this.status === 409 ? "Debug" : "Error"
   }
 
   [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return Effect.succeed(HttpServerResponse.empty({ status: statusOf(this.reason) }))
+    return Effect.succeed(HttpServerResponse.empty({ status: this.status }))
   }
 }
 

@@ -42,13 +42,15 @@ import type { Types } from "effect"
 import { Cookies, Headers, HttpEffect, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as CookieCodec from "./CookieCodec.ts"
 import * as Crypto from "./Crypto.ts"
+import { seconds } from "./internal/clock.ts"
 import { close, commit, idle } from "./internal/commit.ts"
 import * as Exchange from "./internal/exchange.ts"
 import * as Properties from "./internal/properties.ts"
 import { subjectHashes } from "./internal/subject.ts"
 import * as Session from "./Session.ts"
 import { SessionConfig } from "./SessionConfig.ts"
-import type { SessionError, SessionRequired } from "./SessionError.ts"
+import { InvalidConfig, SessionError } from "./SessionError.ts"
+import type { SessionRequired } from "./SessionError.ts"
 import { SessionStore } from "./SessionStore.ts"
 
 /**
@@ -102,6 +104,21 @@ const find = (current: Scope | undefined, engine: Exchange.Engine): Exchange.Exc
     : find(current.outer, engine)
 }
 
+const clashes = (current: Scope | undefined, engine: Exchange.Engine): boolean =>
+  current !== undefined &&
+  (current.exchange.engine.settings.cookieName === engine.settings.cookieName || clashes(current.outer, engine))
+
+// Each would write the whole cookie, and undo what the other one wrote. No layer sees both before a request does.
+const clash = Effect.die(
+  new SessionError({
+    reason: new InvalidConfig({
+      setting: "cookieName",
+      problem: "two configurations on one route have the same cookie",
+      fix: "Provide one SessionConfig and one SessionStore to all layers of SessionHttp, or give the cookies two names"
+    })
+  })
+)
+
 /**
  * Runs a handler with its sessions: both phases around it.
  *
@@ -122,6 +139,7 @@ export const run = <E, R>(
     const context = fiber.context
     const outer = Context.getOrUndefined(context, Current)
     const joined = find(outer, engine)
+    if (joined === undefined && clashes(outer, engine)) return clash
     // The router and the API builder provide the request to every middleware.
     const request = Context.getUnsafe(context, HttpServerRequest.HttpServerRequest)
     const exchange = joined ?? Exchange.make(engine, new RequestView(request))
@@ -228,13 +246,13 @@ const respond =
   (exchange: Exchange.Exchange, audience: string): HttpEffect.PreResponseHandler => (_request, response) =>
     Effect.catchCause(
       Effect.flatMap(
-        Exchange.seconds,
+        seconds,
         (now) =>
           idle(exchange, now) && exchange.engine.settings.responseHeaders.length === 0
             ? unchanged(exchange, response)
             : answer(exchange, audience, response)
       ),
-      (cause) => Effect.as(Effect.ignoreCause(tell(cause)), unavailable)
+      (cause) => Effect.as(Effect.ignoreCause(tell(cause)), failed(cause))
     )
 
 const unchanged = (
@@ -251,7 +269,11 @@ const tell = (cause: Cause.Cause<SessionError>): Effect.Effect<void> =>
 const noStore = { "cache-control": "no-store" }
 
 // Made anew, not out of the handler's response: a cookie that was set so far must not leave.
-const unavailable = HttpServerResponse.empty({ status: 503, headers: noStore })
+const failed = (cause: Cause.Cause<SessionError>): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.empty({
+    status: Option.match(Cause.findErrorOption(cause), { onNone: () => 503, onSome: ({ status }) => status }),
+    headers: noStore
+  })
 
 const conflict = HttpServerResponse.empty({ status: 409, headers: noStore })
 

@@ -11,7 +11,7 @@
  */
 import { Context, Effect, Layer, Option } from "effect"
 import * as Crypto from "./Crypto.ts"
-import { seconds } from "./internal/exchange.ts"
+import { seconds } from "./internal/clock.ts"
 import { subjectHashes } from "./internal/subject.ts"
 import type { Any } from "./Session.ts"
 import { SessionConfig } from "./SessionConfig.ts"

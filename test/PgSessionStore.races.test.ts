@@ -298,6 +298,7 @@ layer(layerStore, { excludeTestServices: true })("on one row of Postgres meet", 
       const version = newVersion()
       // Between the two statements of an operation whose clock is ahead.
       const revived = PgPort.make(
+        sql,
         before(sql, texts.load, port.touch(key, { deadline: start + lifetime, seen: undefined }, start)),
         tables
       )

@@ -86,6 +86,20 @@ describe("registration", () => {
       assert.deepStrictEqual(yield* shop.ask(jar, Effect.zip(items, admin)), [[], "root"])
     }))
 
+  it.live("two configurations of one cookie are told apart from one, loudly", () =>
+    Effect.gen(function*() {
+      class Admin extends Session.Service<Admin>()("Admin", { data: Schema.String, initial: "" }) {}
+      const again = SessionHttp.layer(Admin).pipe(
+        Layer.provide(SessionStore.layerCookie),
+        Layer.provide(Layer.orDie(SessionConfig.layer({ secret: Shop.secret })))
+      )
+      const shop = yield* Shop.openWith<Cart | Admin>((routes) =>
+        routes.pipe(Layer.provide(SessionHttp.layer(Cart)), Layer.provide(again))
+      )
+      const { setCookies, status } = yield* shop.send("/visits/1")
+      assert.deepStrictEqual([status, setCookies], [500, []])
+    }))
+
   it.live.each([true, false])(
     "where the store of one configuration fails, so does the response, outside: %s",
     (outside) =>

@@ -237,6 +237,16 @@ describe("races", () => {
     (attack) => loginShakesOff(sound, attack)
   )
 
+  it.live("an old cookie leads to the newest version, over many in between", () =>
+    Effect.gen(function*() {
+      const shop = yield* Shop.open({ settings })
+      const jar = new Http.Jar()
+      yield* shop.ask(jar, Shop.add("tea"))
+      const tab = jar.copy()
+      for (const index of range(20)) yield* shop.ask(tab, Shop.add(`biscuit ${index}`))
+      assert.lengthOf(yield* shop.ask(jar, Shop.items), 21)
+    }))
+
   it.live("an update that keeps losing is a conflict, and its response sets no cookie", () =>
     Effect.gen(function*() {
       const shop = yield* Shop.open({ settings })
@@ -260,6 +270,8 @@ describe("races", () => {
       )
       assert.strictEqual(Exit.isSuccess(exit) ? exit.value.reason._tag : "", "Conflict")
       assert.deepStrictEqual([status, setCookies], [200, []])
+      const unhandled = yield* shop.visit(rival.copy(), Shop.add("loser"))
+      assert.deepStrictEqual([unhandled.status, unhandled.setCookies], [409, []])
     }))
 })
 

@@ -8,6 +8,7 @@ import { Conflict, SessionError, Undeliverable } from "../SessionError.ts"
 import * as SessionEvents from "../SessionEvents.ts"
 import * as SessionState from "../SessionState.ts"
 import type { IndexEntry, Port, Superseded, Version } from "../SessionStore.ts"
+import { seconds } from "./clock.ts"
 import * as Exchange from "./exchange.ts"
 
 type Of<Tag extends SessionState.Plan["_tag"]> = Extract<SessionState.Plan, { readonly _tag: Tag }>
@@ -17,7 +18,7 @@ const nothing: Exchange.Outcome = { cookies: [], gone: false }
 const dropped: Exchange.Outcome = { cookies: [], gone: true }
 
 /** How often a request replays its changes on a newer version. */
-const maxAttempts = 8
+const maxAttempts = 32
 
 /** Whether there is nothing to store and nothing to set: the usual fate of a request. */
 export const idle = (self: Exchange.Exchange, now: number): boolean => {
@@ -44,7 +45,7 @@ export const commit = (self: Exchange.Exchange): Effect.Effect<Exchange.Outcome,
     self.outcome === undefined
       // A client that goes away must not leave a logout half done.
       ? Effect.uninterruptible(
-        Effect.onExit(Exchange.bounded(self, "supersede", attempt(self, 1)), (exit) =>
+        Effect.onExit(Exchange.bounded(self, "commit", attempt(self, 1)), (exit) =>
           Effect.sync(() => {
             // A commit that failed is not tried again: whoever saw it fail decides what to answer.
             self.outcome = exit._tag === "Success" ? exit.value : nothing
@@ -54,7 +55,7 @@ export const commit = (self: Exchange.Exchange): Effect.Effect<Exchange.Outcome,
   ))
 
 const attempt = (self: Exchange.Exchange, count: number): Effect.Effect<Exchange.Outcome, SessionError> =>
-  Effect.flatMap(Exchange.seconds, (now) => {
+  Effect.flatMap(seconds, (now) => {
     const { placement, settings } = self.engine
     const opens = self.intent.ended ||
       SessionState.needsPayload(refreshes(self) ? self.live?.presented.header : undefined, self.intent, settings, now)

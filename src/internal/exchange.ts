@@ -6,7 +6,7 @@
  * strings, and `commit.ts` turns it into `Set-Cookie` headers, so that the same
  * code serves every kind of server.
  */
-import { Clock, Effect, Semaphore } from "effect"
+import { Effect, Semaphore } from "effect"
 import type { CookieCodec, Presented, Sender, SetCookie } from "../CookieCodec.ts"
 import type { Crypto } from "../Crypto.ts"
 import type { Settings } from "../SessionConfig.ts"
@@ -15,6 +15,7 @@ import type { SessionErrorReason } from "../SessionError.ts"
 import * as SessionEvents from "../SessionEvents.ts"
 import * as SessionState from "../SessionState.ts"
 import type { Placement, Port, Superseded } from "../SessionStore.ts"
+import { seconds } from "./clock.ts"
 
 /** The services that all exchanges of one configuration share. */
 export interface Engine {
@@ -92,8 +93,8 @@ const empty: SessionState.Payload = []
 /** The intent of a request that recorded nothing. */
 export const quiet: SessionState.Intent = { changed: false, renewed: false, ended: false }
 
-/** How many superseded versions a request follows to the newest one. */
-const maxHops = 8
+/** How many superseded versions a request follows to the newest one: as many as a store is asked to remember. */
+const maxHops = 32
 
 export const make = (engine: Engine, request: Request): Exchange => ({
   engine,
@@ -110,9 +111,6 @@ export const make = (engine: Engine, request: Request): Exchange => ({
   intent: quiet,
   outcome: undefined
 })
-
-/** The clock in whole unix seconds. */
-export const seconds: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis / 1000))
 
 export const fail = (reason: SessionErrorReason): Effect.Effect<never, SessionError> =>
   Effect.fail(new SessionError({ reason }))

@@ -5,7 +5,8 @@
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SessionError } from "../SessionError.ts"
-import { runner, seconds } from "./pgPort.ts"
+import { seconds } from "./clock.ts"
+import { runner } from "./pgPort.ts"
 import { type Names, statements, sweptBlocks } from "./pgStatements.ts"
 
 interface Step {

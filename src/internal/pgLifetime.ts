@@ -6,7 +6,8 @@ import type { PgClient } from "@effect/sql-pg/PgClient"
 import { Deferred, Effect, Queue, Schedule } from "effect"
 import type { Scope } from "effect"
 import type { SessionError } from "../SessionError.ts"
-import { isHandle, runner, seconds } from "./pgPort.ts"
+import { seconds } from "./clock.ts"
+import { isHandle, runner } from "./pgPort.ts"
 import { type Names, statements } from "./pgStatements.ts"
 
 interface Living {

@@ -2,7 +2,7 @@
  * The port over Postgres: one statement and one round trip per operation, and a
  * second one where somebody else was quicker.
  */
-import { Clock, Context, Effect, Schedule } from "effect"
+import { Context, Effect, Schedule } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { SessionError, StoreFailed } from "../SessionError.ts"
 import type { Current, IndexEntry, Listed, Port, Superseded } from "../SessionStore.ts"
@@ -51,9 +51,6 @@ const neverHappened = ({ reason }: SqlError.SqlError): boolean =>
 
 /** What was only read may be read again, even if the connection broke while nobody knows how far it got. */
 const harmless = (error: SqlError.SqlError): boolean => neverHappened(error) || error.reason._tag === "ConnectionError"
-
-/** The clock in whole unix seconds. */
-export const seconds: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis / 1000))
 
 const failed = (operation: StoreFailed["operation"], cause: unknown): Effect.Effect<never, SessionError> =>
   Effect.fail(new SessionError({ reason: new StoreFailed({ operation, cause }) }))

@@ -4,6 +4,7 @@ import { Base64Url } from "effect/encoding"
 import type { Property } from "../SessionConfig.ts"
 import type { SessionError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
+import { seconds } from "./clock.ts"
 import * as Exchange from "./exchange.ts"
 
 /** The header of a property. */
@@ -17,7 +18,7 @@ export const headers = (
 ): Effect.Effect<Record<string, string>, SessionError> =>
   // Asking for nothing must not open the session.
   properties.length === 0 ? Effect.succeed({}) : Effect.flatMap(
-    Effect.zip(Exchange.entry(self, audience), Exchange.seconds),
+    Effect.zip(Exchange.entry(self, audience), seconds),
     ([entry, now]) =>
       Effect.sync(() => {
         const live = self.live
