@@ -152,6 +152,7 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
           ])).map(({ mine, removed }) => ({ mine, removed })),
           [{ mine: true, removed: 1 }]
         )
+        yield* create(port, { deadline: start })
         assert.deepStrictEqual(yield* cleanup(start + 1), { sessions: 0, superseded: 0 })
         yield* create(port, { index: [entry] })
         yield* touch(port, alive.key, grace, start + 1)
@@ -159,7 +160,7 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
         assert.strictEqual(yield* port.revokeAll(entry.audience, [entry.subject], undefined), 2)
         return yield* Effect.fail("rolled back")
       })).pipe(Effect.flip)
-      assert.deepStrictEqual(yield* cleanup(start + 1), { sessions: 1, superseded: 0 })
+      assert.deepStrictEqual(yield* cleanup(start + 1), { sessions: 2, superseded: 0 })
     }))
 
   it.effect("at once by several, removes each row once", () =>

@@ -2,9 +2,11 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import * as PgLifetime from "../src/internal/pgLifetime.ts"
+import { names } from "../src/internal/pgStatements.ts"
 import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { SessionPort } from "../src/SessionStore.ts"
-import { connect, layerClient, layerDatabase } from "./utils/postgres.ts"
+import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
 import { create, grace, newEntry, renew, replace, start, touch } from "./utils/storeSessions.ts"
 
 const layerStore = PgSessionStore.layer.pipe(
@@ -33,7 +35,8 @@ layer(layerStore, { excludeTestServices: true })("SessionLifetime", (it) => {
   const makeProcess = Effect.gen(function*() {
     const sql = yield* PgClient.PgClient
     const applicationName = crypto.randomUUID()
-    const client = yield* connect({ applicationName })
+    const { count, stream } = countingStream((yield* Database).url)
+    const client = yield* connect({ applicationName, stream })
     const { ended } = yield* PgSessionStore.SessionLifetime.pipe(
       Effect.provide(
         yield* Layer.build(
@@ -50,6 +53,7 @@ layer(layerStore, { excludeTestServices: true })("SessionLifetime", (it) => {
     const listeners = doing("LISTEN %")
     yield* until(Effect.map(listeners, (pids) => pids.length > 0))
     return {
+      count,
       ended,
       listeners,
       /** Waits, and has seen that the session is there: what follows it has to hear of. */
@@ -118,15 +122,18 @@ layer(layerStore, { excludeTestServices: true })("SessionLifetime", (it) => {
   it.effect("ends with the deadline, wherever that was moved meanwhile", () =>
     Effect.gen(function*() {
       const port = yield* SessionPort
-      const { begin } = yield* makeProcess
+      const { begin, count } = yield* makeProcess
       const { handle, key } = yield* create(port, { deadline: start + 10 })
       const clock = yield* makeClock
       const fiber = yield* begin(handle, clock)
+      const before = count.messages
       yield* port.touch(key, { deadline: start + 40, seen: undefined }, start)
       const end = yield* pass(clock, fiber, 1)
       assert.isAbove(end, start + 40)
       // Give or take what a busy database takes for its answers.
       assert.isBelow(end, start + 240)
+      // It asks when it has reason to, and not at every second.
+      assert.isBelow(count.messages - before, 10)
     }))
 
   it.effect("finds out what it did not hear of, long before the deadline", () =>
@@ -180,6 +187,35 @@ layer(layerStore, { excludeTestServices: true })("SessionLifetime", (it) => {
         return listeners
       }))
       yield* until(Effect.map(listeners, (pids) => pids.length === 0))
+    }))
+
+  it.effect("remembers nothing of those for whom nobody waits any more", () =>
+    Effect.gen(function*() {
+      const port = yield* SessionPort
+      const sql = yield* PgClient.PgClient
+      const applicationName = crypto.randomUUID()
+      const client = yield* connect({ applicationName })
+      const asked: Array<unknown> = []
+      const recording: PgClient.PgClient = Object.assign(Object.create(client), {
+        withoutTransforms: () => recording,
+        unsafe: (text: string, [handles, now]: ReadonlyArray<unknown>) => {
+          asked.push(handles)
+          return client.unsafe(text, [handles, now])
+        }
+      })
+      const ended = yield* PgLifetime.make(recording, names("session"))
+      const sessions = yield* Effect.forEach(Array.from({ length: 10 }), () => create(port))
+      const fibers = yield* Effect.forEach(sessions, ({ handle }) => Effect.forkScoped(ended(handle)))
+      yield* until(Effect.sync(() => sessions.every(({ handle }) => asked.flat().includes(handle))))
+      const [revoked, given] = [fibers.slice(0, 5), fibers.slice(5)]
+      yield* Effect.forEach(sessions.slice(0, 5), ({ handle }) => port.revoke(handle))
+      yield* Fiber.joinAll(revoked)
+      yield* Fiber.interruptAll(given)
+      // What it listens with is gone, and so it looks up all that somebody waits for.
+      const before = asked.length
+      yield* sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ${applicationName}`
+      yield* until(Effect.sync(() => asked.length > before))
+      assert.deepStrictEqual(asked.slice(before), [[]])
     }))
 
   it.effect("interrupts a stream", () =>
