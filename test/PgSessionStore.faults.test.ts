@@ -156,9 +156,9 @@ layer(layerStore, { excludeTestServices: true })("PgSessionStore", (it) => {
   it.effect("repeats what Postgres rolled back because of a deadlock", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      // The first to look for a deadlock is the one that gives way.
+      // Each looks for a deadlock once, when it has waited so long; the first to find one gives way.
       const { count, stream } = countingStream((yield* Database).url)
-      const port = yield* storeWith({ stream, maxConnections: 1, startupParameters: { deadlock_timeout: "10ms" } })
+      const port = yield* storeWith({ stream, maxConnections: 1, startupParameters: { deadlock_timeout: "2s" } })
       const entry = newEntry()
       const [one, other] = (yield* Effect.forEach([1, 2], () => create(port, { index: [entry] })))
         .toSorted((one, other) => one.handle < other.handle ? -1 : 1)
