@@ -323,6 +323,11 @@ export class SessionLifetime extends Context.Service<SessionLifetime, {
    *
    * It never fails: while the database is away nobody knows better, and what happened
    * meanwhile is found out as soon as it is back.
+   *
+   * **Gotchas**
+   *
+   * An open stream or socket is no activity: a session that makes no other request
+   * idles out, and ends it.
    */
   readonly ended: (handle: string) => Effect.Effect<void>
 }>()("effect-session/PgSessionStore/SessionLifetime") {}

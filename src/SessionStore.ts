@@ -106,7 +106,8 @@ export interface Listed {
  * get no clock, may count it.
  *
  * A superseded version is reported after its grace too, so that its reuse is noticed,
- * as long as its session lives. A store may forget the oldest of more than 32.
+ * as long as its session lives. A store may forget the oldest of more than 32, and one
+ * whose grace has been over for an hour.
  *
  * Bytes passed to a store are the caller's again after the call; bytes that it
  * returns are to be read only.
