@@ -263,17 +263,21 @@ const unchanged = (
   return Effect.succeed(exchange.accessed ? varyOnCookie(response) : response)
 }
 
+// Users cause conflicts, and nobody has to be woken for them.
 const tell = (cause: Cause.Cause<SessionError>): Effect.Effect<void> =>
-  Effect.andThen(Effect.logError("The session could not be committed", cause), ErrorReporter.report(cause))
+  Effect.andThen(
+    (statusOf(cause) === 409 ? Effect.logDebug : Effect.logError)("The session could not be committed", cause),
+    ErrorReporter.report(cause)
+  )
+
+const statusOf = (cause: Cause.Cause<SessionError>): number =>
+  Option.match(Cause.findErrorOption(cause), { onNone: () => 503, onSome: ({ status }) => status })
 
 const noStore = { "cache-control": "no-store" }
 
 // Made anew, not out of the handler's response: a cookie that was set so far must not leave.
 const failed = (cause: Cause.Cause<SessionError>): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.empty({
-    status: Option.match(Cause.findErrorOption(cause), { onNone: () => 503, onSome: ({ status }) => status }),
-    headers: noStore
-  })
+  HttpServerResponse.empty({ status: statusOf(cause), headers: noStore })
 
 const conflict = HttpServerResponse.empty({ status: 409, headers: noStore })
 

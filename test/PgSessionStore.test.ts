@@ -1,8 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
-import { Migrator } from "effect/sql"
-import type { SqlClient } from "effect/sql"
+import { Migrator, SqlClient } from "effect/sql"
 import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { InvalidConfig, SessionError, StoreFailed } from "../src/SessionError.ts"
 import { SessionPort } from "../src/SessionStore.ts"
@@ -183,6 +182,30 @@ layer(layerPg)("migrations", (it) => {
         assert.include(message, `prefix: "${prefix}" `)
       }))
   }
+})
+
+layer(layerPg)("another client for loads", (it) => {
+  it.effect("loads, and does nothing else", () =>
+    Effect.gen(function*() {
+      yield* storeWith("reads")
+      const client = yield* PgClient.PgClient
+      const { count, stream } = countingStream((yield* Database).url)
+      const reads = yield* connect({ stream, maxConnections: 1 })
+      const port = yield* Effect.provide(
+        SessionPort,
+        PgSessionStore.layerStorage({ prefix: "reads", reads }).pipe(
+          Layer.provide(Layer.succeed(SqlClient.SqlClient, client))
+        )
+      )
+      yield* reads`SELECT 1`
+      const session = newSession()
+      const before = count.messages
+      yield* port.create(session, start)
+      yield* port.touch(session.key, { deadline: undefined, seen: undefined }, start)
+      assert.strictEqual(count.messages, before)
+      assert.strictEqual((yield* port.load(session.key, start))?._tag, "Current")
+      assert.strictEqual(count.messages, before + 1)
+    }))
 })
 
 layer(layerPg)("what an operation costs", (it) => {
