@@ -11,6 +11,7 @@
 import { Data, Effect, ErrorReporter } from "effect"
 import { HttpServerRespondable, HttpServerResponse } from "effect/http"
 import type { Refusal } from "./SessionState.ts"
+import type { Port } from "./SessionStore.ts"
 
 /**
  * A setting has a value that cannot work. Raised when the layer is built, never
@@ -41,7 +42,7 @@ export class InvalidConfig extends Data.TaggedError("InvalidConfig")<{
  */
 export class StoreFailed extends Data.TaggedError("StoreFailed")<{
   /** The operation of the port, or the commit as a whole if its time ran out. */
-  readonly operation: "load" | "create" | "supersede" | "touch" | "revoke" | "list" | "revokeAll" | "cleanup" | "commit"
+  readonly operation: keyof Port | "cleanup" | "commit"
   readonly cause: unknown
 }> {
   override get message(): string {

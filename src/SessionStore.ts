@@ -13,21 +13,75 @@ import * as Memory from "./internal/memory.ts"
 import { InvalidConfig, SessionError } from "./SessionError.ts"
 
 /**
- * One version of a session, as a store keeps it. Nothing in it opens a session:
+ * What a store keeps of one cookie's current version. Nothing in it opens a session:
  * the key is a hash, the data ciphertext.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Version {
-  /** SHA-256 of the version's sid: 32 bytes. */
+export interface Content {
+  /** SHA-256 of the version's sid: 32 bytes. With the layouts of the references it may be the sid itself. */
   readonly key: Uint8Array
   /** The sealed payload. */
   readonly data: Uint8Array
   /** Unix seconds; past it no request can open this version, and the row may go. */
   readonly deadline: number
+}
+
+/**
+ * The version of the remember cookie that belongs to a session.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Remembered extends Content {
+  /**
+   * The remember cookie that this one replaces: it is kept as superseded, with its
+   * sealed successor, if it is still the session's. Any other dies at once.
+   */
+  readonly replaces: { readonly key: Uint8Array; readonly successor: Uint8Array } | undefined
+}
+
+/**
+ * One version of a session, as a store keeps it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Version extends Content {
+  /** Unix seconds past which no touch moves the deadline. */
+  readonly latestDeadline: number
   /** Under which audiences and subjects the session is listed. */
   readonly index: ReadonlyArray<IndexEntry>
+  /** The version of the remember cookie that is written with it; `undefined` leaves the one that is there. */
+  readonly remember: Remembered | undefined
+}
+
+/**
+ * A value of the info store: what is kept beside a session's versions.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Info {
+  /** Says of which audience and under which key, so that only the session's holder can read it. */
+  readonly name: string
+  readonly value: Uint8Array
+}
+
+/**
+ * A session as a request knows it: by its handle, and by the keys of the versions
+ * that it presented.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Located {
+  readonly handle: string
+  /** Of the session cookie's version, if there was one. */
+  readonly key: Uint8Array | undefined
+  /** Of the remember cookie's version, if there was one. */
+  readonly rememberKey: Uint8Array | undefined
 }
 
 /**
@@ -100,8 +154,10 @@ export interface Listed {
  * its own, so that tests can move time. Failures are `SessionError` with reason
  * `StoreFailed`.
  *
- * A session whose current version is past its `deadline` (`now > deadline`) is as
- * good as gone, with all that it replaced. A store removes it when it likes: until
+ * A session has one row: the current version of its session cookie and, where there is
+ * one, that of its remember cookie. It is as good as gone, with all that they replaced,
+ * when both are past their `deadline` (`now > deadline`); one of them alone opens
+ * nothing from then on. A store removes it when it likes: until
  * then its key and its handle may still collide, and `revoke` and `revokeAll`, which
  * get no clock, may count it.
  *
@@ -116,8 +172,11 @@ export interface Listed {
  * @since 0.1.0
  */
 export interface Port {
-  /** The version with this key, or `undefined`. */
+  /** The session cookie's version with this key, current or superseded, or `undefined`. */
   readonly load: (key: Uint8Array, now: number) => Effect.Effect<Current | Superseded | undefined, SessionError>
+
+  /** The same for the remember cookie. */
+  readonly loadRemember: (key: Uint8Array, now: number) => Effect.Effect<Current | Superseded | undefined, SessionError>
 
   /**
    * Inserts the first version of a session; never overwrites. `Collision` if the
@@ -139,7 +198,8 @@ export interface Port {
    *
    * With a `successor`, the old version is kept as superseded, to forward to the
    * new one. Without, it dies at once with every superseded version of its
-   * session (an explicit renewal).
+   * session, and so does a remember cookie that `version.remember` does not replace
+   * (an explicit renewal): whoever planted a cookie before a login holds nothing after it.
    *
    * The index of the new version takes the place of the old one's. A new version
    * whose key is another's current one fails with `StoreFailed` and changes nothing.
@@ -148,6 +208,22 @@ export interface Port {
     old: Uint8Array,
     version: Version,
     successor: Uint8Array | undefined,
+    now: number
+  ) => Effect.Effect<{ readonly _tag: "Done" } | Superseded | { readonly _tag: "Gone" }, SessionError>
+
+  /**
+   * Brings a session back from its remember cookie: replaces the remember cookie's
+   * version `old` by `version.remember`, if it is still current, and puts `version` in
+   * place of the session cookie's version, whether that has expired or not. The old
+   * remember cookie is kept as superseded; the old session cookie's version dies.
+   *
+   * `createdAt`, unix seconds, is the session's from now on. `version.remember` is
+   * always there, and its `replaces` is not looked at.
+   */
+  readonly rescue: (
+    old: Uint8Array,
+    version: Version & { readonly remember: Remembered; readonly createdAt: number },
+    successor: Uint8Array,
     now: number
   ) => Effect.Effect<{ readonly _tag: "Done" } | Superseded | { readonly _tag: "Gone" }, SessionError>
 
@@ -167,8 +243,29 @@ export interface Port {
     now: number
   ) => Effect.Effect<{ readonly _tag: "Done" } | Superseded | { readonly _tag: "Gone" }, SessionError>
 
-  /** Ends the whole session: its version, and all it replaced. Idempotent; whether it was there. */
-  readonly revoke: (handle: string) => Effect.Effect<boolean, SessionError>
+  /**
+   * Ends the whole session: the versions of its two cookies, all they replaced, and
+   * its info. Idempotent; whether it was there. `at` is given where a request ends its
+   * own session, for stores that find nothing by a handle.
+   */
+  readonly revoke: (handle: string, at?: Located) => Effect.Effect<boolean, SessionError>
+
+  /** What is kept beside the session's versions. */
+  readonly loadInfo: (at: Located, now: number) => Effect.Effect<ReadonlyArray<Info>, SessionError>
+
+  /**
+   * Sets and removes info of a session that lives, each value for itself: of two
+   * writes at once to different names, both take effect. Never creates a session.
+   */
+  readonly saveInfo: (
+    at: Located,
+    changes: {
+      readonly set: ReadonlyArray<Info>
+      /** Names. */
+      readonly remove: ReadonlyArray<string>
+    },
+    now: number
+  ) => Effect.Effect<"Saved" | "Gone", SessionError>
 
   /** The sessions of an audience's subject, newest first. Several spellings of one subject after a key rotation. */
   readonly list: (
@@ -200,7 +297,16 @@ export interface Port {
  */
 export type Placement =
   | { readonly _tag: "Cookie" }
-  | { readonly _tag: "Server"; readonly port: Port }
+  | {
+    readonly _tag: "Server"
+    readonly port: Port
+    /**
+     * Whose rows they are. With the layout of a reference a store gets subjects as
+     * they are, info as JSON under the name `["audience","key"]`, and sids in clear
+     * where `hashStorageKey` is off.
+     */
+    readonly layout: "Own" | "Reference"
+  }
 
 /**
  * The placement of sessions. Provide `layerCookie`, `layerMemory` or a layer of
@@ -276,7 +382,7 @@ export const layerPort = <E, R>(
 ): Layer.Layer<SessionStore | SessionPort, E, Exclude<R, Scope.Scope>> =>
   Layer.effectContext(
     Effect.map(effect, (port) =>
-      Context.make(SessionPort, port).pipe(Context.add(SessionStore, { _tag: "Server", port })))
+      Context.make(SessionPort, port).pipe(Context.add(SessionStore, { _tag: "Server", port, layout: "Own" })))
   )
 
 const defaultMaxSessions = 100_000
