@@ -769,12 +769,6 @@ describe("SessionConfig", () => {
         problem: "must be true",
         fix: "`compatibility`",
         compatible: "accepted"
-      },
-      "remember": {
-        options: { secret, remember: true },
-        setting: "remember",
-        problem: "is not available in this version",
-        fix: "Leave it out"
       }
     }
 
@@ -1148,8 +1142,7 @@ describe("SessionConfig", () => {
           // with an ikm of the environment, a secret of the options is out of the way
           const given = setting === "ikm" ? { ...base, secret: undefined } : base
           assertSame(settings, yield* make({ ...given, [setting]: value }))
-          // the one setting that has a single value to accept
-          if (setting !== "remember") assert.notDeepEqual(plain(settings), plain(yield* make(base)))
+          assert.notDeepEqual(plain(settings), plain(yield* make(base)))
         }))
     }
 

@@ -105,7 +105,7 @@ describe("cookies of lua-resty-session", () => {
           rollingOffset: meta.rolling_offset,
           flags: meta.flags
         }, step.sender)
-        const ours = codec.setCookies(sealed.value, 1, undefined)
+        const ours = codec.setCookies(sealed, 1, undefined)
         const theirs = sessionCookies(step)
         if ((meta.flags & SessionState.Flag.Deflate) === 0) return assert.deepStrictEqual(ours, theirs)
         // Deflate may find another way to say the same; all else is equal.

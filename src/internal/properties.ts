@@ -5,20 +5,21 @@ import type { Property } from "../SessionConfig.ts"
 import type { SessionError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { seconds } from "./clock.ts"
-import * as Exchange from "./exchange.ts"
+import type { Exchange } from "./exchange.ts"
+import { entry as entryOf } from "./recording.ts"
 
 /** The header of a property. */
 export const headerOf = (property: Property): string => `session-${property}`
 
 /** The headers of a session that stands; none where there is none, and none for a property without value. */
 export const headers = (
-  self: Exchange.Exchange,
+  self: Exchange,
   audience: string,
   properties: ReadonlyArray<Property>
 ): Effect.Effect<Record<string, string>, SessionError> =>
   // Asking for nothing must not open the session.
   properties.length === 0 ? Effect.succeed({}) : Effect.flatMap(
-    Effect.zip(Exchange.entry(self, audience), seconds),
+    Effect.zip(entryOf(self, audience), seconds),
     ([entry, now]) =>
       Effect.sync(() => {
         const live = self.live
@@ -28,7 +29,7 @@ export const headers = (
           // The sid is the reference's, and a bearer secret where a store keeps it in clear. Ours is public.
           "id": self.engine.settings.hashStorageKey
             ? self.opened?.handle
-            : Base64Url.encode(Redacted.value(live.presented.bytes).subarray(3, 35)),
+            : Base64Url.encode(Redacted.value(self.engine.codec.sid(live.presented))),
           audience,
           "subject": entry.subject,
           "timeout": left.next?.toString(),
