@@ -172,7 +172,14 @@ const versionOf = (self: Exchange.Exchange, plan: Of<"Save">, sealed: Sealed): E
           ? Effect.succeed([])
           : Effect.map(self.engine.indexSubject(subject), (subject) => [{ audience, subject }])
     ),
-    (key, index) => ({ key, data: sealed.ciphertext, deadline: plan.deadline, index: index.flat() })
+    (key, index) => ({
+      key,
+      data: sealed.ciphertext,
+      deadline: plan.deadline,
+      latestDeadline: plan.deadline,
+      index: index.flat(),
+      remember: undefined
+    })
   )
 
 const end = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"End">) {
