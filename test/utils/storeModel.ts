@@ -155,7 +155,9 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
     key,
     data: randomBytes(8),
     deadline: now + ttl,
-    index: entries.filter((_, position) => index.includes(position))
+    latestDeadline: now + 1000,
+    index: entries.filter((_, position) => index.includes(position)),
+    remember: undefined
   })
 
   const carryOut = Effect.fnUntraced(function*(operation: Operation, now: number) {

@@ -59,7 +59,9 @@ export const newVersion = (over: Partial<Version> = {}): Version => ({
   key: randomBytes(),
   data: randomBytes(100),
   deadline: start + lifetime,
+  latestDeadline: start + 10 * lifetime,
   index: [],
+  remember: undefined,
   ...over
 })
 
