@@ -65,7 +65,7 @@ const environment = {
   cookiePriority: ["SESSION_COOKIE_PRIORITY", "High", "High"],
   cookieSameParty: ["SESSION_COOKIE_SAME_PARTY", "1", true],
   cookiePartitioned: ["SESSION_COOKIE_PARTITIONED", "on", true],
-  remember: ["SESSION_REMEMBER", "off", false],
+  remember: ["SESSION_REMEMBER", "on", true],
   rememberSafety: ["SESSION_REMEMBER_SAFETY", "Very High", "Very High"],
   rememberCookieName: ["SESSION_REMEMBER_COOKIE_NAME", "keep", "keep"],
   rememberRollingTimeout: ["SESSION_REMEMBER_ROLLING_TIMEOUT", "1 day", "1 day"],

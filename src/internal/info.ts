@@ -13,7 +13,7 @@ import type { Json } from "../SessionState.ts"
 import type { Info, Located, Port } from "../SessionStore.ts"
 import * as Base64Url from "./base64url.ts"
 import { seconds } from "./clock.ts"
-import { bounded, type Exchange, fail, type InfoChange } from "./exchange.ts"
+import { bounded, type Exchange, fail, type InfoChange, noInfo } from "./exchange.ts"
 import { open } from "./opening.ts"
 import { modify, record } from "./recording.ts"
 
@@ -236,8 +236,10 @@ const hasKey = (self: Exchange): boolean =>
 export const clear: (self: Exchange, audience: string) => Effect.Effect<void, SessionError> = Effect.fnUntraced(
   function*(self, audience) {
     yield* open(self)
-    const kept = (yield* loaded(self)).filter((info) => info.audience === audience)
-    self.infoChanges = [...self.infoChanges, ...kept.map((info) => ({ ...info, value: undefined }))]
+    const ofAudience = (info: InfoChange): boolean => info.audience === audience
+    const removed = (yield* loaded(self)).filter(ofAudience).map(({ key }) => ({ audience, key, value: undefined }))
+    const left = [...self.infoChanges.filter((change) => !ofAudience(change)), ...removed]
+    self.infoChanges = left.length === 0 ? noInfo : left
   }
 )
 
