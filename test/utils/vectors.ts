@@ -359,12 +359,12 @@ const kongTables = (file: typeof File.Type): (before: Tables, step: Recorded) =>
   }
   return (before, { kong_calls = [], now }) => {
     const rows = new Map(before.rows.map((row) => [row.key, row]))
-    let metadata = before.metadata
+    let metadata = Array.from(before.metadata)
     for (const call of kong_calls) {
       if (call.fn === "kong.db.session_metadatas:insert") {
         const { audience, session, sid, subject } = call.entity
         if (keyOf(session.id) !== sid) throw new Error(`${session.id} is not the row of ${sid}`)
-        metadata = [...metadata, { key: sid, audience, subject }]
+        metadata.push({ key: sid, audience, subject })
       } else if (call.fn === "kong.db.sessions:insert") {
         const { data, expires, session_id: key } = call.entity
         rows.set(key, { key, name: undefined, data, expires: expiry(now, expires, call.opts.ttl) })
