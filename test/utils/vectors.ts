@@ -81,6 +81,7 @@ const toOptions = (config: Config, defaults: SessionConfig.Options): SessionConf
     idlingTimeout: seconds(config.idling_timeout),
     rollingTimeout: seconds(config.rolling_timeout),
     absoluteTimeout: seconds(config.absolute_timeout),
+    remember: config.remember,
     rememberSafety: config.remember_safety,
     rememberCookieName: config.remember_cookie_name,
     rememberRollingTimeout: seconds(config.remember_rolling_timeout),
@@ -222,8 +223,6 @@ export interface Step {
   /** Unix seconds. */
   readonly now: number
   readonly options: SessionConfig.Options
-  /** Whether remember cookies are on. */
-  readonly remember: boolean
   /** Where the payload lives: in the cookie, in one of the tables, or in the memory of the reference. */
   readonly storage: "cookie" | "postgres" | "kong" | "shm"
   /** How the session was entered: made new, or opened in one of several ways. */
@@ -400,7 +399,6 @@ const stepsOf = (file: typeof File.Type, defaults: SessionConfig.Options): Reado
       name: `${file.id}: ${step.label}`,
       now: step.now,
       options: toOptions(config, defaults),
-      remember: config.remember ?? false,
       storage: config.storage || "cookie",
       entry: step.entry,
       ops: step.ops ?? [],
