@@ -62,12 +62,13 @@ export interface Opened {
   readonly payload: SessionState.Payload
 }
 
-/** What the first session cookie in a Cookie header holds, or why it is refused. */
+/** What the first session cookie in a Cookie header holds, or why it is refused. `load` finds what a store holds. */
 export const open = Effect.fnUntraced(function*(
   codec: Codec,
   cookies: string,
   sender: CookieCodec.Sender = nobody,
-  check: (header: SessionState.Header) => SessionState.Refusal | undefined = () => undefined
+  check: (header: SessionState.Header) => SessionState.Refusal | undefined = () => undefined,
+  load?: (presented: CookieCodec.Presented) => Effect.Effect<Uint8Array | SessionState.Refusal>
 ): Effect.fn.Return<Opened | SessionState.Refusal> {
   const [value] = codec.find(cookies)
   if (value === undefined) return "MissingCookie"
@@ -77,7 +78,7 @@ export const open = Effect.fnUntraced(function*(
   if (refusal !== undefined) return refusal
   const key = yield* codec.verify(presented, sender)
   if (key === -1) return "InvalidMac"
-  const ciphertext = codec.gather(presented, value, cookies)
+  const ciphertext = load === undefined ? codec.gather(presented, value, cookies) : yield* load(presented)
   if (typeof ciphertext === "string") return ciphertext
   const payload = yield* codec.open(presented, key, ciphertext)
   return typeof payload === "string" ? payload : { presented, key, value, payload }
