@@ -446,15 +446,15 @@ const sequence = fc.commands(
 
 const config: fc.Arbitrary<Config> = fc.record({ ...settings, keys: fc.constant<Config["keys"]>(["key 0"]) })
 
-/** What a long enough search comes across; the outcomes of requests, refusals, and rare circumstances. */
-export const everything = [
-  ...["nothing", "clear", "touch", "save Create", "save Create, ends another", "save Supersede", "save Renew"],
-  ...["stands", "no session", "InvalidType", "InvalidFlags", "CreatedInFuture", "LifetimeExceeded", "InvalidMac"],
-  ...["AbsoluteTimeout", "RollingTimeout", "IdlingTimeout"],
-  ...["old key, clear", "old key, nothing", "old key, save", "old key, touch"],
-  ...["clock behind, clear", "clock behind, nothing", "clock behind, save"],
-  ...["forget", "capped"]
-]
+/** What a long enough search comes across: outcomes, refusals, and rare circumstances. */
+export const everything = Object.values({
+  deeds: ["nothing", "clear", "touch", "save Create", "save Create, ends another", "save Supersede", "save Renew"],
+  verdicts: ["stands", "no session", "InvalidType", "InvalidFlags", "CreatedInFuture", "LifetimeExceeded"],
+  timeouts: ["AbsoluteTimeout", "RollingTimeout", "IdlingTimeout"],
+  rotation: ["InvalidMac", "old key, clear", "old key, nothing", "old key, save", "old key, touch"],
+  clocks: ["clock behind, clear", "clock behind, nothing", "clock behind, save", "capped"],
+  flags: ["forget"]
+}).flat()
 
 /** That these rules and the model agree on whatever happens. What did is added to `seen`. */
 export const agreement = (rules: Rules, seen = new Set<string>()): fc.IAsyncProperty<unknown> =>
