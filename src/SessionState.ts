@@ -545,11 +545,12 @@ export const plan = (
   const remember = (of: Header | undefined): Remember | undefined => {
     if ((flags & Flag.Forget) !== 0 || !(intent.remember ?? settings.remember)) return undefined
     const creationTime = of?.creationTime ?? now
+    const savedAt = Math.max(now, creationTime)
     return {
       creationTime,
-      rollingOffset: Math.max(0, now - creationTime),
+      rollingOffset: savedAt - creationTime,
       flags: storage,
-      deadline: latestDeadline(creationTime, now, rememberTimeouts(settings), now)
+      deadline: latestDeadline(creationTime, savedAt, rememberTimeouts(settings), savedAt)
     }
   }
   const start = (how: "Create" | "Rescue", of: Header | undefined, revoke: boolean): Plan => ({
@@ -586,20 +587,22 @@ export const plan = (
         idlingOffset: Math.min(rollingElapsed(header, now), maxIdlingOffset),
         deadline: deadline(header.creationTime, header.creationTime + header.rollingOffset, settings, now)
       }
-    case "Save":
+    case "Save": {
+      // A clock that is behind must not make a negative offset, nor a row that is gone while its cookie still opens.
+      const savedAt = Math.max(now, header.creationTime)
       return {
         _tag: "Save",
         payload,
         creationTime: header.creationTime,
-        // A clock that went backwards must not make a negative offset.
-        rollingOffset: Math.max(0, absoluteElapsed(header, now)),
+        rollingOffset: savedAt - header.creationTime,
         flags,
-        deadline: deadline(header.creationTime, now, settings, now),
-        latestDeadline: latestDeadline(header.creationTime, now, settings, now),
+        deadline: deadline(header.creationTime, savedAt, settings, savedAt),
+        latestDeadline: latestDeadline(header.creationTime, savedAt, settings, savedAt),
         // The remember cookie of a session that is not to be remembered any more must not live on.
         how: intent.renewed || intent.remember === false ? "Renew" : "Supersede",
         remember: saves(intent) ? remember(state.remember) : undefined,
         revoke: false
       }
+    }
   }
 }

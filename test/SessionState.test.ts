@@ -287,6 +287,8 @@ describe("SessionState.plan", () => {
   it("bears a clock that went backwards", () => {
     const saved = plan({ intent: changed }, created - 30)
     assert.ok(saved._tag === "Save" && saved.rollingOffset === 0)
+    // As long as the cookie opens, the row is there.
+    assert.strictEqual(saved.deadline, created + 900)
   })
 
   it("keeps a row until the first timeout, or for the 400 days that a cookie may live", () => {
