@@ -5,6 +5,7 @@
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
+import { isDeepStrictEqual } from "node:util"
 import type { Header } from "../../src/SessionState.ts"
 import { type Codec, json, nobody } from "./codec.ts"
 import * as Model from "./stateModel.ts"
@@ -35,6 +36,8 @@ interface Real extends World {
   cookies: string
   /** Those that it has sent, as `past` tells. */
   readonly past: Array<string>
+  /** What was compared last: of what has not changed there is nothing new to learn. */
+  compared: { readonly cookies: string; readonly config: Config } | undefined
   /** What has happened, to know that it does. */
   readonly seen: Set<string>
 }
@@ -116,7 +119,10 @@ const surveyPlans = (rules: Rules, headers: Headers, holds: Model.Holds, config:
         now
       )
       const deed = Model.deed({ ...request, wishes }, config, now)
-      assert.deepStrictEqual(toDeed(plan, headers.session), deed, JSON.stringify({ now, refresh, ...intent }))
+      const planned = toDeed(plan, headers.session)
+      // To compare is much quicker than to tell a difference.
+      if (isDeepStrictEqual(planned, deed)) continue
+      assert.deepStrictEqual(planned, deed, JSON.stringify({ now, refresh, ...intent }))
     }
   }
 }
@@ -124,7 +130,7 @@ const surveyPlans = (rules: Rules, headers: Headers, holds: Model.Holds, config:
 /** Bits of the flags that mean nothing. */
 const unknownFlags = 0x8088
 
-/** Every request that could come with these cookies, a second before each boundary, at it, and up to two seconds after. */
+/** Every request that could come with these cookies, a second before each boundary, at it, and a second after. */
 const survey = (rules: Rules, headers: Headers, { remember, session }: Model.Holds, config: Config): void => {
   const { placement } = config
   const standing = (now: number) =>
@@ -134,13 +140,16 @@ const survey = (rules: Rules, headers: Headers, { remember, session }: Model.Hol
   if (session !== undefined && headers.session !== undefined) {
     const header = { ...headers.session, flags: headers.session.flags | unknownFlags }
     for (const [name, boundary] of Object.entries(Model.boundaries(session, config))) {
-      for (const now of [boundary - 1, boundary, boundary + 1, boundary + 2]) {
+      for (const now of [boundary - 1, boundary, boundary + 1]) {
         const where = `at ${name}, ${now}`
         const refusal = Model.refusal(session, config, now)
         assert.strictEqual(rules.verify(header, config, placement, now), refusal, where)
         assert.strictEqual(rules.verify({ ...header, type: 2 }, config, placement, now), "InvalidType", where)
         if (refusal !== undefined) continue
-        assert.deepStrictEqual(rules.timeLeft(header, config, now), Model.timeLeft(session, config, now), where)
+        const left = rules.timeLeft(header, config, now)
+        if (!isDeepStrictEqual(left, Model.timeLeft(session, config, now))) {
+          assert.deepStrictEqual(left, Model.timeLeft(session, config, now), where)
+        }
         assert.strictEqual(rules.due(header, config, now), Model.due(session, config, now), where)
         const remembered = standing(now)
         surveyPlans(
@@ -179,7 +188,10 @@ const headerOf = (codec: Codec, cookies: string): Header | undefined => {
 }
 
 /** The cookies that the browser holds are those that the model says, at any time to come. */
-const agreeOnCookies = async ({ config, holds }: Expected, { cookies, rules }: Real): Promise<void> => {
+const agreeOnCookies = async ({ config, holds }: Expected, real: Real): Promise<void> => {
+  const { cookies, rules } = real
+  if (real.compared?.cookies === cookies && real.compared.config === config) return
+  real.compared = { cookies, config }
   const codec = await codecFor(config.keys)
   const headers = { session: headerOf(codec, cookies), remember: headerOf(codec.remember, cookies) }
   const session = known(holds.session)
@@ -600,7 +612,7 @@ export const agreement = (rules: Rules, seen = new Set<string>()): fc.IAsyncProp
     fc.asyncModelRun(
       () => ({
         model: { now: 1_795_400_000, config, holds: nothingHeld, past: [] },
-        real: { rules, rows: new Map(), cookies: "", past: [], seen }
+        real: { rules, rows: new Map(), cookies: "", past: [], compared: undefined, seen }
       }),
       sequence
     ))
