@@ -49,6 +49,7 @@ import { authenticate } from "./internal/opening.ts"
 import * as Properties from "./internal/properties.ts"
 import { drop } from "./internal/recording.ts"
 import { subjectHashes } from "./internal/subject.ts"
+import * as Verified from "./internal/verified.ts"
 import * as Session from "./Session.ts"
 import { SessionConfig } from "./SessionConfig.ts"
 import { InvalidConfig, SessionError } from "./SessionError.ts"
@@ -85,6 +86,7 @@ export const engine: Effect.Effect<Exchange.Engine, never, Services> = Effect.ge
     crypto,
     codec,
     placement,
+    verified: settings.cookieCacheSize === 0 ? undefined : Verified.make(settings.cookieCacheSize),
     storageKey: ofReference && !settings.hashStorageKey
       ? (presented) => Effect.sync(() => Redacted.value(codec.sid(presented)))
       : codec.storageKey,
