@@ -148,9 +148,12 @@ const toListed = (model: Model, made: Made): Listed =>
 const byAge = (one: Listed, other: Listed): number =>
   other.createdAt - one.createdAt || (one.handle < other.handle ? -1 : 1)
 
-/** A number of a past key or handle, 0 for the newest; one past the oldest is a fresh one. */
-const reference = fc.oneof({ weight: 3, arbitrary: fc.nat({ max: 2 }) }, { weight: 1, arbitrary: fc.nat({ max: 12 }) })
-const ttl = fc.constantFrom(0, 4, 20, 60, 60)
+/** The age of a key or a handle, 0 for the newest. */
+const past = fc.oneof({ weight: 3, arbitrary: fc.nat({ max: 2 }) }, { weight: 1, arbitrary: fc.nat({ max: 12 }) })
+const fresh = fc.constant(-1)
+const reference = fc.oneof({ weight: 9, arbitrary: past }, { weight: 1, arbitrary: fresh })
+const mostlyFresh = fc.oneof({ weight: 3, arbitrary: fresh }, { weight: 1, arbitrary: past })
+const ttl = fc.constantFrom(60, 60, 60, 20, 4, 0)
 const wait = fc.constantFrom(0, 0, 1, 2, 6)
 const rarely = fc.constantFrom(true, false, false, false)
 const index = fc.subarray([0, 1, 2, 3])
@@ -162,13 +165,23 @@ const remember = fc.option(
 )
 
 /** The key of a version of the cookie that an operation is for, or of the other one's. */
-const key = fc.record({ age: reference, confused: fc.constantFrom(true, false, false, false, false, false, false) })
+const keyOf = (age: fc.Arbitrary<number>) =>
+  fc.record({ age, confused: fc.constantFrom(false, false, false, false, false, false, true) })
+const key = keyOf(reference)
 
 const operations = fc.array(
   fc.oneof(
     {
       weight: 3,
-      arbitrary: fc.record({ _tag: fc.constant("create"), wait, key, handle: reference, ttl, index, remember })
+      arbitrary: fc.record({
+        _tag: fc.constant("create"),
+        wait,
+        key: keyOf(mostlyFresh),
+        handle: mostlyFresh,
+        ttl,
+        index,
+        remember
+      })
     },
     {
       weight: 5,
@@ -215,6 +228,17 @@ const operations = fc.array(
 
 type Operation = typeof operations extends fc.Arbitrary<Array<infer A>> ? A : never
 
+/** Without it, most sequences would begin with writes to nothing. */
+const first: Operation = {
+  _tag: "create",
+  wait: 0,
+  key: { age: -1, confused: false },
+  handle: -1,
+  ttl: 60,
+  index: [0],
+  remember: { ttl: 60, replaces: undefined, key: 0 }
+}
+
 /** Carries out the operations on both, and compares every answer, and everything that can be asked after each. */
 const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArray<Operation>) {
   /** All that were ever named; a write that is refused leaves its own among them, which shall load nothing. */
@@ -229,13 +253,13 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
   let model: Model = []
 
   const recall = <A>(past: ReadonlyArray<A>, age: number): A | undefined =>
-    past[past.length - 1 - (age % (past.length + 1))]
+    age < 0 ? undefined : past[past.length - 1 - (age % past.length)]
   const freshKey = () => {
     const key = randomBytes()
     named.push(key)
     return key
   }
-  const keyOf = (cookie: Cookie, { age, confused }: { readonly age: number; readonly confused: boolean }) =>
+  const refer = (cookie: Cookie, { age, confused }: { readonly age: number; readonly confused: boolean }) =>
     recall(keys[(cookie === "session") === confused ? "remember" : "session"], age) ?? freshKey()
   const handleOf = (age: number) => recall(handles, age) ?? crypto.randomUUID()
   const content = (key: Uint8Array, ttl: number, now: number) => ({ key, data: randomBytes(8), deadline: now + ttl })
@@ -279,7 +303,7 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
       case "create": {
         const { remember } = operation
         const made = {
-          ...version(keyOf("session", operation.key), operation.ttl, operation.index, now),
+          ...version(refer("session", operation.key), operation.ttl, operation.index, now),
           remember: remember && { ...content(freshKey(), remember.ttl, now), replaces: undefined }
         }
         const handle = handleOf(operation.handle)
@@ -303,13 +327,13 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
         break
       }
       case "supersede": {
-        const old = keyOf("session", operation.key)
+        const old = refer("session", operation.key)
         if (isLost(model, hex(old))) return
         const { remember } = operation
         const found = find(model, "session", hex(old), now)
         const remembered = found && currentOf(model, found.handle, "remember")
         const replaced = remember?.replaces === "another"
-          ? hex(keyOf("remember", { age: remember.key, confused: false }))
+          ? hex(refer("remember", { age: remember.key, confused: false }))
           : remember?.replaces && remembered?.key
         // One that has expired is as good as gone, and so may be another than the session's.
         const expired = replaced === remembered?.key && now > (remembered?.deadline ?? now)
@@ -335,7 +359,7 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
         break
       }
       case "rescue": {
-        const old = keyOf("remember", operation.key)
+        const old = refer("remember", operation.key)
         if (isLost(model, hex(old))) return
         const found = find(model, "remember", hex(old), now)
         const made = {
@@ -351,7 +375,7 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
         break
       }
       case "touch": {
-        const key = keyOf("session", operation.key)
+        const key = refer("session", operation.key)
         if (isLost(model, hex(key))) return
         const { seen, ttl } = operation
         const deadline = ttl === undefined ? undefined : now + ttl
@@ -422,7 +446,7 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
   })
 
   let now = start
-  for (const operation of operations) {
+  for (const operation of [first, ...operations]) {
     now += operation.wait
     yield* carryOut(operation, now)
     yield* lookAtAll(now)
