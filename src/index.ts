@@ -22,6 +22,13 @@ export * as CookieCodec from "./CookieCodec.ts"
 export * as Crypto from "./Crypto.ts"
 
 /**
+ * Kong's session plugin: its settings, under its own names.
+ *
+ * @since 0.1.0
+ */
+export * as KongSession from "./KongSession.ts"
+
+/**
  * Typed sessions: a class names the data, the handle is what a request does with
  * it.
  *
