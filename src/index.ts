@@ -66,6 +66,14 @@ export * as SessionEvents from "./SessionEvents.ts"
 export * as SessionHttp from "./SessionHttp.ts"
 
 /**
+ * Logout by what a request says, before its handler runs: its method together
+ * with an argument of its query or its body, as Kong's session plugin has it.
+ *
+ * @since 0.1.0
+ */
+export * as SessionLogout from "./SessionLogout.ts"
+
+/**
  * The rules of a session, pure: what a cookie's header, a clock and the changes
  * recorded by a request mean.
  *
