@@ -190,7 +190,7 @@ const answer = ({ clearSiteData, response }: Settings) =>
 
 const around = <E, R>(
   settings: Settings,
-  { destroy, exists, logout }: Session.Handle<never, unknown, unknown>,
+  { destroy, exists, logout }: Pick<Session.Handle<never, unknown>, "destroy" | "exists" | "logout">,
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest | Scope.Scope> =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
@@ -227,8 +227,8 @@ const around = <E, R>(
  * @category layers
  * @since 0.1.0
  */
-export const layer = <Self, Id extends string, Data, Stored, Mismatch>(
-  session: Session.Class<Self, Id, Data, Stored, Mismatch>,
+export const layer = <Self, Id extends string, Data, Stored, Mismatch, Values>(
+  session: Session.Class<Self, Id, Data, Stored, Mismatch, Values>,
   options: Options = {}
 ): Layer.Layer<HttpRouter.Request.From<"Requires", Self>, SessionError, SessionConfig | SessionStore> =>
   Layer.unwrap(

@@ -22,7 +22,9 @@ export * as CookieCodec from "./CookieCodec.ts"
 export * as Crypto from "./Crypto.ts"
 
 /**
- * Kong's session plugin: its settings, under its own names.
+ * Kong's session plugin: its settings, its session, and what it does with the
+ * authentication of a request, so that a gateway on Effect and a Kong share live
+ * sessions.
  *
  * @since 0.1.0
  */
