@@ -430,11 +430,16 @@ export const layerRequired = <Self, Id extends string, Data, Stored, Mismatch, V
     run(engine, [session], Effect.andThen(Session.requiredAny(session), handler))
   ).pipe(Layer.provide(layerServices))
 
+/**
+ * Middleware that gives sessions to routes.
+ *
+ * @internal
+ */
 // A class is only known to be some class here, and TypeScript cannot see what the router computes from it.
-const middleware = <S extends Sessions, E = never>(
+export const middleware = <S extends Sessions, E = never>(
   run: (
     engine: Exchange.Engine,
     handler: Handler<Types.unhandled, never>
-  ) => Handler<Types.unhandled | E, HttpServerRequest.HttpServerRequest>
+  ) => Handler<Types.unhandled | E, unknown>
 ): Layer.Layer<Provided<S>, never, Services | HttpRouter.Request.From<"Error", E>> =>
   HttpRouter.middleware(Effect.map(engine, (engine) => (handler) => run(engine, handler))).layer as never

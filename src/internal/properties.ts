@@ -38,8 +38,8 @@ export const headers = (
           "absolute-timeout": left.absolute?.toString()
         }
         return Object.fromEntries(properties.flatMap((property) => {
-          const value = values[property]
-          return value === undefined || unprintable.test(value) ? [] : [[headerOf(property), bytesOf(value)]]
+          const value = headerValue(values[property])
+          return value === undefined ? [] : [[headerOf(property), value]]
         }))
       })
   )
@@ -50,6 +50,8 @@ const unprintable = /[\u0000-\u001f\u007f]/
 
 const encoder = new TextEncoder()
 
-// As the reference sends it, in UTF-8. A header's characters are bytes.
-const bytesOf = (value: string): string =>
-  Array.from(encoder.encode(value), (byte) => String.fromCharCode(byte)).join("")
+/** As the references send it, in UTF-8: a header's characters are bytes. None for what no header can carry. */
+export const headerValue = (value: string | undefined): string | undefined =>
+  value === undefined || unprintable.test(value)
+    ? undefined
+    : Array.from(encoder.encode(value), (byte) => String.fromCharCode(byte)).join("")
