@@ -1,9 +1,10 @@
 /** A cookie explained: its header, its key, its times, and what becomes of it. */
 import { Effect, Redacted } from "effect"
-import type { Presented } from "../CookieCodec.ts"
+import type { Codec, Presented, Sender } from "../CookieCodec.ts"
 import { seconds } from "../internal/clock.ts"
 import type * as Exchange from "../internal/exchange.ts"
-import * as Layout from "../internal/layout.ts"
+import type { Settings } from "../SessionConfig.ts"
+import type { SessionError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { table, time } from "./output.ts"
 import { type Answer, at, open, type Question } from "./verdict.ts"
@@ -28,8 +29,9 @@ const namesOf = (flags: number): ReadonlyArray<string> => [
 
 const keyName = (key: number): string | null => key < 0 ? null : key === 0 ? "primary" : `fallback ${key}`
 
-/** What the header of one cookie says, true or not. */
+/** What the header of a cookie says, true or not. */
 interface Explained {
+  readonly cookie_name: string
   readonly header: SessionState.Header
   readonly flags: ReadonlyArray<string>
   readonly cookies: number
@@ -37,63 +39,99 @@ interface Explained {
   readonly key: string | null
   /** Seconds; `null` where a timeout is disabled. */
   readonly time_left: { readonly [timeout in "idling" | "rolling" | "absolute"]: number | null }
-  /** Where a store finds it; SHA-256 of the sid in hex, or the sid where the store keeps that in clear. */
+  /** Where a store finds it: SHA-256 of the sid in hex, or the sid where the store keeps that in clear. */
   readonly storage_key: string | null
 }
 
-const storageKey = ({ codec, settings }: Exchange.Engine, presented: Presented): Effect.Effect<string | null> => {
+/** A cookie whose header cannot even be read. */
+interface Unreadable {
+  readonly cookie_name: string
+  readonly err: string
+}
+
+/** The verdict, and for each cookie with the name of the session's or the remember cookie what led to it. */
+export interface Explanation extends Answer {
+  readonly opened_by: "session cookie" | "remember cookie" | null
+  readonly presented: ReadonlyArray<Explained | Unreadable>
+  /** All audiences of the session that stands. */
+  readonly audiences: ReadonlyArray<string>
+}
+
+const storageKey = (codec: Codec, settings: Settings, presented: Presented): Effect.Effect<string | null> => {
   if ((presented.header.flags & Flag.Storage) === 0) return Effect.succeed(null)
   return settings.hashStorageKey
     ? Effect.map(codec.storageKey(presented), (key) => Buffer.from(key).toString("hex"))
-    : Effect.sync(() => Buffer.from(Layout.sid(Redacted.value(presented.bytes))).toString("base64url"))
+    : Effect.sync(() => Buffer.from(Redacted.value(codec.sid(presented))).toString("base64url"))
 }
 
-const explainValue = Effect.fnUntraced(function*(engine: Exchange.Engine, { sender }: Question, value: string) {
-  const { codec, settings } = engine
+/** One of the two cookies. */
+interface Role {
+  readonly name: string
+  readonly codec: Codec
+  readonly timeouts: SessionState.Timeouts
+}
+
+const rolesOf = ({ codec, settings }: Exchange.Engine): ReadonlyArray<Role> => [
+  { name: settings.cookieName, codec, timeouts: settings },
+  ...(settings.remember
+    ? [{
+      name: settings.rememberCookieName,
+      codec: codec.remember,
+      timeouts: {
+        idlingTimeout: 0,
+        rollingTimeout: settings.rememberRollingTimeout,
+        absoluteTimeout: settings.rememberAbsoluteTimeout
+      }
+    }]
+    : [])
+]
+
+const explainValue = Effect.fnUntraced(function*(
+  settings: Settings,
+  { codec, name, timeouts }: Role,
+  sender: Sender,
+  value: string
+): Effect.fn.Return<Explained | Unreadable> {
   const presented = codec.decode(value)
-  if (typeof presented === "string") return { err: SessionState.refusals[presented] }
+  if (typeof presented === "string") return { cookie_name: name, err: SessionState.refusals[presented] }
   const { header } = presented
-  const { absolute, idling, rolling } = SessionState.timeLeft(header, settings, yield* seconds)
-  const explained: Explained = {
+  const { absolute, idling, rolling } = SessionState.timeLeft(header, timeouts, yield* seconds)
+  return {
+    cookie_name: name,
     header,
     flags: namesOf(header.flags),
     cookies: codec.chunks(header),
     key: keyName(yield* codec.verify(presented, sender)),
     time_left: { idling: idling ?? null, rolling: rolling ?? null, absolute: absolute ?? null },
-    storage_key: yield* storageKey(engine, presented)
+    storage_key: yield* storageKey(codec, settings, presented)
   }
-  return explained
 })
 
-/** The verdict, and for each cookie of the session's name what led to it. */
-export interface Explanation extends Answer {
-  readonly cookie_name: string
-  readonly presented: ReadonlyArray<Explained | { readonly err: string }>
-  /** All audiences of the session that stands. */
-  readonly audiences: ReadonlyArray<string>
-}
-
-export const explain = (engine: Exchange.Engine, question: Question) =>
+export const explain = (
+  engine: Exchange.Engine,
+  question: Question
+): Effect.Effect<Explanation, SessionError> =>
   Effect.gen(function*() {
     const { answer, exchange } = yield* open(engine, question)
-    const explanation: Explanation = {
+    const found = rolesOf(engine).flatMap((role) =>
+      role.codec.find(question.cookies ?? "").map((value) =>
+        explainValue(engine.settings, role, question.sender, value)
+      )
+    )
+    return {
       ...answer,
-      cookie_name: engine.settings.cookieName,
-      presented: yield* Effect.forEach(
-        engine.codec.find(question.cookies ?? ""),
-        (value) => explainValue(engine, question, value)
-      ),
+      opened_by: answer.exists ? exchange.rescued ? "remember cookie" : "session cookie" : null,
+      presented: yield* Effect.all(found),
       audiences: exchange.working.map(({ audience }) => audience)
-    }
-    return explanation
+    } satisfies Explanation
   }).pipe(at(question.now))
 
 const left = (seconds: number | null): string =>
   seconds === null ? "disabled" : seconds < 0 ? `exceeded by ${-seconds} s` : `${seconds} s left`
 
-const showPresented = (name: string, presented: Explained | { readonly err: string }): string => {
-  if ("err" in presented) return `${name}: ${presented.err}\n`
-  const { cookies, flags, header, key, storage_key: storageKey, time_left: timeLeft } = presented
+const showPresented = (presented: Explained | Unreadable): string => {
+  if ("err" in presented) return `${presented.cookie_name}: ${presented.err}\n`
+  const { cookie_name: name, cookies, flags, header, key, storage_key: storageKey, time_left: timeLeft } = presented
   const rows = table([
     ["signed with", key === null ? "none of the keys: nothing below is to be believed" : `${key} key`],
     ["type", `${header.type}`],
@@ -113,9 +151,9 @@ const showPresented = (name: string, presented: Explained | { readonly err: stri
 /** For people. */
 export const show = (explanation: Explanation): string =>
   [
-    ...explanation.presented.map((presented) => showPresented(explanation.cookie_name, presented)),
+    ...explanation.presented.map(showPresented),
     table([
-      ["verdict", explanation.exists ? "opens" : `refused: ${explanation.err}`],
+      ["verdict", explanation.exists ? `opens, by the ${explanation.opened_by}` : `refused: ${explanation.err}`],
       ["audience", explanation.audience ?? undefined],
       ["subject", explanation.subject ?? undefined],
       ["data", explanation.data_json ?? undefined],

@@ -1,10 +1,10 @@
 /** Cookies by the thousand: a line of JSON for each, and a line of JSON for each answer. */
-import { Cache, Effect, FileSystem, Option, Redacted, References, Schema, Sink, Stdio, Stream } from "effect"
+import { Cache, Data, Effect, FileSystem, Option, Redacted, References, Schema, Sink, Stdio, Stream } from "effect"
 import * as SessionConfig from "../SessionConfig.ts"
 import type { Settings } from "../SessionConfig.ts"
-import { code, Failure, failed, oneLine, usage } from "./failure.ts"
+import { code, failed, Failure, oneLine, usage } from "./failure.ts"
 import * as Reference from "./referenceConfig.ts"
-import { type Source, presetOf, resolve } from "./settings.ts"
+import { presetOf, resolve, type Source } from "./settings.ts"
 import { type Answer, engine, no, open } from "./verdict.ts"
 
 /** What else stands in a line is for its reader: vectors have names and notes. */
@@ -26,7 +26,7 @@ const maxEngines = 64
 const concurrency = 8
 
 /** What stands in a line and cannot be used. */
-class Unusable extends Schema.TaggedError<Unusable>()("Unusable", { text: Schema.String }) {}
+class Unusable extends Data.TaggedError("Unusable")<{ readonly text: string }> {}
 
 const unusable = (what: string) => (error: { readonly message: string }): Unusable =>
   new Unusable({ text: oneLine(`${what}: ${error.message}`) })
@@ -102,27 +102,29 @@ const inWords = ({ data_json, err, exists, subject }: Answer): string =>
 const closed = new Failure({ code: code.failed, text: undefined })
 
 /** Answers standard input, line by line and in its order. */
-export const inspectLines = Effect.fnUntraced(function*(source: Source, asJson: boolean) {
-  const { stdin, stdout } = yield* Stdio.Stdio
-  let lines = 0
-  let bad = 0
-  const answer = yield* makeAnswer(source, () => {
-    bad++
-  })
-  yield* stdin.pipe(
-    Stream.mapError((error) => failed(`standard input: ${error.message}`)),
-    Stream.decodeText,
-    Stream.splitLines,
-    Stream.tap(() =>
-      Effect.sync(() => {
-        lines++
-      })
-    ),
-    Stream.mapEffect(answer, { concurrency }),
-    Stream.map((answer) => `${asJson ? JSON.stringify(answer) : inWords(answer)}\n`),
-    Stream.run(Sink.mapError(stdout(), () => closed))
-  )
-  if (bad > 0) return yield* usage(`${bad} of ${lines} lines could not be read; their answers say why`)
-},
-// What the reference accepts is no news in a line that is written for it.
-Effect.provideService(References.MinimumLogLevel, "Error"))
+export const inspectLines = Effect.fnUntraced(
+  function*(source: Source, asJson: boolean) {
+    const { stdin, stdout } = yield* Stdio.Stdio
+    let lines = 0
+    let bad = 0
+    const answer = yield* makeAnswer(source, () => {
+      bad++
+    })
+    yield* stdin.pipe(
+      Stream.mapError((error) => failed(`standard input: ${error.message}`)),
+      Stream.decodeText,
+      Stream.splitLines,
+      Stream.tap(() =>
+        Effect.sync(() => {
+          lines++
+        })
+      ),
+      Stream.mapEffect(answer, { concurrency }),
+      Stream.map((answer) => `${asJson ? JSON.stringify(answer) : inWords(answer)}\n`),
+      Stream.run(Sink.mapError(stdout(), () => closed))
+    )
+    if (bad > 0) return yield* usage(`${bad} of ${lines} lines could not be read; their answers say why`)
+  },
+  // What the reference accepts is no news in a line that is written for it.
+  Effect.provideService(References.MinimumLogLevel, "Error")
+)

@@ -15,7 +15,9 @@ const presenter: CliOutput.Presenter = {
     const path = event.commandPath.join(" ")
     for (const error of event.errors) yield* Console.error(`effect-session: ${error.message}`)
     if (event.errors.some((error) => error._tag === "UnrecognizedOption" && secretFlag.test(error.option))) {
-      yield* Console.error("A secret is never an argument: it would be in the process list, and in the shell's history.")
+      yield* Console.error(
+        "A secret is never an argument: it would be in the process list, and in the shell's history."
+      )
     }
     yield* Console.error(`Try \`${path} --help\`.`)
   })

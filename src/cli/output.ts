@@ -1,5 +1,6 @@
 /** What commands print. */
-import { Console, Effect } from "effect"
+import { Console } from "effect"
+import type { Effect } from "effect"
 import { Flag } from "effect/cli"
 
 export const json = Flag.Boolean("json").pipe(

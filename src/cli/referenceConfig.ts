@@ -3,9 +3,8 @@
  * everything that it leaves out at the reference's default.
  */
 import { Effect, Schema } from "effect"
-import type { Redacted } from "effect"
 import { RedactedBytes } from "../internal/kinds.ts"
-import * as SessionConfig from "../SessionConfig.ts"
+import type * as SessionConfig from "../SessionConfig.ts"
 import type { Placement } from "../SessionState.ts"
 
 /** In Lua, `nil` is as good as nothing. */
@@ -124,16 +123,15 @@ const toOptions = (config: Reference): SessionConfig.Options => {
 const placementOf = ({ storage }: Reference): Placement =>
   storage === undefined || storage === null || storage === false || storage === "cookie" ? "Cookie" : "Server"
 
-/** A configuration that has no key of its own opens with these. */
-export type Keys = ReadonlyArray<Redacted.Redacted<string | Uint8Array>>
-
 const hasKey = (config: Reference): boolean =>
   [config.secret, config.secret_fallbacks, config.ikm, config.ikm_base64, config.ikm_fallbacks]
     .some((key) => key !== undefined && key !== null)
 
 export interface Decoded {
+  /** Without what the reference has defaults for. */
   readonly options: SessionConfig.Options
   readonly placement: Placement
+  /** Whether it has any key of its own. */
   readonly hasKey: boolean
 }
 

@@ -52,59 +52,68 @@ const readData = Effect.fnUntraced(function*(data: Option.Option<string>) {
   return yield* Effect.mapError(decodeData(text), (error) => usage(oneLine(`data: ${error.message}`)))
 })
 
-export const seal = Command.make("seal", {
-  data: Argument.String("data").pipe(
-    Argument.withDescription("The session's data, in JSON; from standard input if not given, or for `-`"),
-    Argument.optional
-  ),
-  audience: Flag.String("audience").pipe(
-    Flag.withDescription("Whose data it is (default: the setting, \"default\")"),
-    Flag.optional
-  ),
-  subject: Flag.String("subject").pipe(
-    Flag.withDescription("Who is logged in (default: the setting, nobody)"),
-    Flag.optional
-  ),
-  now: Sender.now,
-  creationTime: Flag.Int("creation-time").pipe(
-    Flag.withDescription("When the session was first saved, in unix seconds, at most --now (default: --now)"),
-    Flag.optional
-  ),
-  sid,
-  ...Sender.flags,
-  ...SettingsFlags.flags,
-  json: Output.json
-}, Effect.fnUntraced(function*({ data: given, json, now: time, ...flags }) {
-  const settings = yield* SettingsFlags.resolve(flags)
-  const data = yield* readData(given)
-  const crypto = withSid(yield* Crypto.Crypto, flags.sid)
-  const codec = yield* CookieCodec.CookieCodec.useSync((codec) => codec).pipe(
-    Effect.provide(CookieCodec.layer),
-    Effect.provideService(SessionConfig, settings),
-    Effect.provideService(Crypto.Crypto, crypto)
-  )
-  const now = yield* at(Option.getOrUndefined(time))(seconds)
-  const creationTime = Option.getOrElse(flags.creationTime, () => now)
-  if (creationTime < 0 || creationTime > now) return yield* usage("--creation-time: Expected 0 to the time of --now")
-  const sealed = yield* codec.seal({
-    payload: [{
-      audience: Option.getOrElse(flags.audience, () => settings.audience),
-      data,
-      subject: Option.getOrElse(flags.subject, () => settings.subject)
-    }],
-    creationTime,
-    rollingOffset: now - creationTime,
-    flags: 0
-  }, Sender.sender(flags)).pipe(Effect.mapError((error) => usage(error.message)))
-  const cookies = codec.setCookies(sealed.value, 1, undefined)
-  const setCookie = cookies.map(({ name, rest }) => `${name}=${rest}`)
-  const cookie = setCookie.map((header) => header.slice(0, header.indexOf(";"))).join("; ")
-  yield* Output.answer(
-    json,
-    { cookie, set_cookie: setCookie },
-    () => [`Cookie: ${cookie}`, ...setCookie.map((header) => `Set-Cookie: ${header}`)].join("\n")
-  )
-}, Effect.provide(Crypto.layer))).pipe(
+export const seal = Command.make(
+  "seal",
+  {
+    data: Argument.String("data").pipe(
+      Argument.withDescription("The session's data, in JSON; from standard input if not given, or for `-`"),
+      Argument.optional
+    ),
+    audience: Flag.String("audience").pipe(
+      Flag.withDescription("Whose data it is (default: the setting, \"default\")"),
+      Flag.optional
+    ),
+    subject: Flag.String("subject").pipe(
+      Flag.withDescription("Who is logged in (default: the setting, nobody)"),
+      Flag.optional
+    ),
+    now: Sender.now,
+    creationTime: Flag.Int("creation-time").pipe(
+      Flag.withDescription("When the session was first saved, in unix seconds, at most --now (default: --now)"),
+      Flag.optional
+    ),
+    remember: Flag.Boolean("remember").pipe(
+      Flag.withDescription("Make the remember cookie instead, with the settings SESSION_REMEMBER_..."),
+      Flag.withDefault(false),
+      Flag.withoutNegation
+    ),
+    sid,
+    ...Sender.flags,
+    ...SettingsFlags.flags,
+    json: Output.json
+  },
+  Effect.fnUntraced(function*({ data: given, json, now: time, ...flags }) {
+    const settings = yield* SettingsFlags.resolve(flags)
+    const data = yield* readData(given)
+    const crypto = withSid(yield* Crypto.Crypto, flags.sid)
+    const codec = yield* CookieCodec.CookieCodec.useSync((codec) => codec).pipe(
+      Effect.provide(CookieCodec.layer),
+      Effect.provideService(SessionConfig, settings),
+      Effect.provideService(Crypto.Crypto, crypto)
+    )
+    const cookie = flags.remember ? codec.remember : codec
+    const now = yield* at(Option.getOrUndefined(time))(seconds)
+    const creationTime = Option.getOrElse(flags.creationTime, () => now)
+    if (creationTime < 0 || creationTime > now) return yield* usage("--creation-time: Expected 0 to the time of --now")
+    const sealed = yield* cookie.seal({
+      payload: [{
+        audience: Option.getOrElse(flags.audience, () => settings.audience),
+        data,
+        subject: Option.getOrElse(flags.subject, () => settings.subject)
+      }],
+      creationTime,
+      rollingOffset: now - creationTime,
+      flags: 0
+    }, Sender.sender(flags)).pipe(Effect.mapError((error) => usage(error.message)))
+    const setCookie = cookie.setCookies(sealed, 1, undefined).map(({ name, rest }) => `${name}=${rest}`)
+    const sent = setCookie.map((header) => header.slice(0, header.indexOf(";"))).join("; ")
+    yield* Output.answer(
+      json,
+      { cookie: sent, set_cookie: setCookie },
+      () => [`Cookie: ${sent}`, ...setCookie.map((header) => `Set-Cookie: ${header}`)].join("\n")
+    )
+  }, Effect.provide(Crypto.layer))
+).pipe(
   Command.withShortDescription("Make a cookie from data"),
   Command.withDescription(
     "Makes the cookie of a new session that holds this data, and prints it as a browser sends it (Cookie) and as a " +

@@ -17,24 +17,28 @@ export const flags = {
   )
 }
 
+const presets = { kong: SessionConfig.kong, lua: SessionConfig.lua }
+
 export interface Source {
   readonly preset: Option.Option<"kong" | "lua">
   readonly secretFile: Option.Option<string>
 }
 
-export const help =
-  "Settings come from the environment, as SESSION_SECRET, SESSION_SECRET_FALLBACKS, SESSION_IKM, " +
+export const help = "Settings come from the environment, as SESSION_SECRET, SESSION_SECRET_FALLBACKS, SESSION_IKM, " +
   "SESSION_COOKIE_NAME, SESSION_IDLING_TIMEOUT and so on. A secret is never an argument: those are in the process list."
 
 /** The text of a file without the line break at its end, which editors and `echo` add. */
 export const readSecret = Effect.fnUntraced(function*(file: string) {
   const fs = yield* FileSystem.FileSystem
-  const text = yield* Effect.mapError(fs.readFileString(file), ({ reason }) => failed(`${file} cannot be read: ${reason._tag}`))
+  const text = yield* Effect.mapError(
+    fs.readFileString(file),
+    ({ reason }) => failed(`${file} cannot be read: ${reason._tag}`)
+  )
   return Redacted.make(text.replace(/\r?\n$/, ""))
 })
 
 export const presetOf = ({ preset }: Pick<Source, "preset">): SessionConfig.Options =>
-  Option.match(preset, { onNone: () => ({}), onSome: (name) => SessionConfig[name] })
+  Option.match(preset, { onNone: () => ({}), onSome: (name) => presets[name] })
 
 const fromEnvironment = (options: SessionConfig.Options, environment: ConfigProvider.ConfigProvider) =>
   Effect.provide(

@@ -4,6 +4,8 @@ import * as CookieCodec from "../CookieCodec.ts"
 import type { Crypto } from "../Crypto.ts"
 import * as Exchange from "../internal/exchange.ts"
 import * as Layout from "../internal/layout.ts"
+import { authenticate } from "../internal/opening.ts"
+import { entry } from "../internal/recording.ts"
 import { SessionConfig, type Settings } from "../SessionConfig.ts"
 import type { SessionError } from "../SessionError.ts"
 import * as SessionHttp from "../SessionHttp.ts"
@@ -70,15 +72,18 @@ export const open = (
 ): Effect.Effect<{ readonly exchange: Exchange.Exchange; readonly answer: Answer }, SessionError> => {
   const { audience } = engine.settings
   const exchange = Exchange.make(engine, { cookies, sender, host: undefined, upgrade: false })
-  return Effect.andThen(Exchange.authenticate(exchange), Exchange.entry(exchange, audience)).pipe(
+  return Effect.andThen(authenticate(exchange), entry(exchange, audience)).pipe(
     Effect.map((entry) => ({ exchange, answer: answerOf(exchange, audience, entry) })),
     at(now)
   )
 }
 
 const answerOf = (exchange: Exchange.Exchange, audience: string, entry: SessionState.Entry | undefined): Answer => {
-  if (exchange.live === undefined) return no(SessionState.refusals[exchange.refusal ?? "MissingCookie"])
-  if (entry === undefined) return no(SessionState.refusals.MissingAudience)
+  if (entry === undefined) {
+    // A remember cookie without the audience changes nothing: the session cookie's error stands.
+    const refusal = exchange.live === undefined ? exchange.refusal ?? "MissingCookie" : "MissingAudience"
+    return no(SessionState.refusals[refusal])
+  }
   return {
     exists: true,
     err: null,
