@@ -85,9 +85,15 @@ describe("inspect, of many", () => {
 
   it("answers a thousand in their order", async () => {
     const chosen = Array.from({ length: 1000 }, (_, index) => (index * 7) % recorded.length)
-    const { answers, code } = await ask(chosen.map((index) => recorded[index]))
+    // Its key takes a while to derive: the others would overtake it.
+    const slow = { ...remembered, config: { ...remembered.config, remember_safety: "High" } }
+    const isSlow = (index: number) => index % 100 === 50
+    const { answers, code } = await ask(chosen.map((choice, index) => isSlow(index) ? slow : recorded[choice]))
     assert.strictEqual(code, 0)
-    answers.forEach((answer, index) => assertVerdict(answer, expected[chosen[index]!]!))
+    answers.forEach((answer, index) => {
+      if (!isSlow(index)) return assertVerdict(answer, expected[chosen[index]!]!)
+      assert.strictEqual(answer.err, "missing session cookie")
+    })
   })
 
   it("keeps more configurations apart than it keeps ready", async () => {

@@ -53,9 +53,7 @@ export const fromCause = (cause: Cause.Cause<unknown>): Failure => {
     // The presenter has told what is wrong.
     if (CliError.isCliError(error)) return new Failure({ code: code.usage, text: undefined })
     if (error instanceof Config.ConfigError) return usage(oneLine(error.cause.message))
-    if (error instanceof SessionError) {
-      return error.reason._tag === "StoreFailed" ? failed(describe(error)) : usage(error.message)
-    }
+    if (error instanceof SessionError && error.reason._tag === "InvalidConfig") return usage(error.message)
   }
   return new Failure({ code: code.bug, text: `This is a bug.\n${Cause.pretty(cause)}` })
 }
