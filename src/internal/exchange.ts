@@ -175,6 +175,12 @@ export const settle = (
   self.working = opened.payload
 }
 
+/** The header of the session that stands; one that a remember cookie brought back begins now. */
+export const headerOf = ({ live, rescued }: Exchange, now: number): SessionState.Header | undefined => {
+  if (live !== undefined || !rescued) return live?.presented.header
+  return { type: 1, flags: 0, creationTime: now, rollingOffset: 0, dataSize: 0, idlingOffset: 0 }
+}
+
 /** Of a request without a session. */
 export const nobody: Opened = { payload: empty, handle: undefined, infoKey: undefined }
 
