@@ -9,15 +9,20 @@ import { SessionPort } from "../src/SessionStore.ts"
 import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
 import {
   create,
+  createRemembered,
   current,
   grace,
   lifetime,
   list,
   load,
+  loadRemember,
   newEntry,
+  newRemembered,
   newVersion,
   randomBytes,
   replace,
+  rescue,
+  saveInfo,
   start,
   superseded,
   touch
@@ -60,6 +65,29 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
       assert.lengthOf(yield* list(port, entry, now), 1)
       assert.deepStrictEqual(yield* cleanup(start + 11), { sessions: 1, superseded: 0 })
       assert.deepStrictEqual(yield* rows, { sessions: 0, superseded: 0, subjects: 0 })
+    }))
+
+  it.effect("removes remembered sessions when both cookies have expired, with their info", () =>
+    Effect.gen(function*() {
+      const { cleanup, port, rows } = yield* scene("remembered")
+      const sql = yield* PgClient.PgClient
+      const info = Effect.map(
+        sql<{ readonly count: number }>`SELECT count(*)::int AS count FROM remembered_info`,
+        ([row]) => row?.count
+      )
+      const shorter = yield* createRemembered(port, { deadline: start + 5 }, { deadline: start + 9 })
+      const longer = yield* createRemembered(port, { deadline: start + 9 }, { deadline: start + 5 })
+      for (const { handle } of [shorter, longer]) yield* saveInfo(port, handle, { a: "1" })
+      const remember = newRemembered({ deadline: start + 9 })
+      yield* rescue(port, shorter.remember.key, { deadline: start + 5, remember }, start + 1)
+      assert.deepStrictEqual(yield* cleanup(start + 9), { sessions: 0, superseded: 0 })
+      assert.strictEqual((yield* loadRemember(port, remember.key, start + 9))?._tag, "Current")
+      assert.strictEqual((yield* loadRemember(port, shorter.remember.key, start + 9))?._tag, "Superseded")
+      assert.strictEqual((yield* load(port, longer.key, start + 9))?._tag, "Current")
+      assert.strictEqual(yield* info, 2)
+      assert.deepStrictEqual(yield* cleanup(start + 10), { sessions: 2, superseded: 0 })
+      assert.deepStrictEqual(yield* rows, { sessions: 0, superseded: 0, subjects: 0 })
+      assert.strictEqual(yield* info, 0)
     }))
 
   it.effect("forgets superseded versions an hour after their grace, and none that waits for it", () =>

@@ -30,15 +30,18 @@ import {
   hex,
   list,
   load,
+  locate,
   newEntry,
+  newRescue,
   newSession,
   newVersion,
   randomBytes,
   replace,
+  saveInfo,
   start
 } from "./utils/storeSessions.ts"
 
-const { sessions: table } = names("session")
+const { info, sessions: table } = names("session")
 
 /** The store of a client with these settings. */
 const storeWith = (options: Parameters<typeof connect>[0]) =>
@@ -75,15 +78,22 @@ const terminate = (applicationName: string) =>
 
 const reads = (port: Port): ReadonlyArray<Effect.Effect<unknown, SessionError>> => [
   port.load(randomBytes(), start),
+  port.loadRemember(randomBytes(), start),
+  port.loadInfo(locate(crypto.randomUUID()), start),
   port.list("audience", ["subject"], start)
 ]
 
-const writes = (port: Port, { handle, key }: Session): ReadonlyArray<Effect.Effect<unknown, SessionError>> => [
+const writes = (
+  port: Port,
+  { handle, key, remember }: Session
+): ReadonlyArray<Effect.Effect<unknown, SessionError>> => [
   port.create(newSession(), start),
   port.supersede(key, newVersion(), randomBytes(126), start),
   port.supersede(key, newVersion(), undefined, start),
+  port.rescue(remember?.key ?? randomBytes(), newRescue(), randomBytes(126), start),
   port.touch(key, { deadline: start, seen: undefined }, start),
   port.touch(key, { deadline: start, seen: grace }, start),
+  saveInfo(port, handle, { a: "1" }),
   port.revoke(handle),
   port.revokeAll("audience", ["subject"], undefined)
 ]
@@ -119,7 +129,7 @@ layer(layerStore, { excludeTestServices: true })("PgSessionStore", (it) => {
       const session = yield* create(port, { index: [{ audience: "audience", subject: "subject" }] })
       for (const write of writes(port, session)) {
         const reason = yield* holding(
-          `LOCK TABLE ${table} IN SHARE MODE`,
+          `LOCK TABLE ${table}, ${info} IN SHARE MODE`,
           Effect.gen(function*() {
             const fiber = yield* Effect.forkChild(failure(write))
             yield* untilWaiting(sql, 1)
@@ -252,7 +262,7 @@ layer(layerStore, { excludeTestServices: true })("PgSessionStore", (it) => {
           assert.strictEqual((yield* holding(`LOCK TABLE ${table}`, failure(read)))._tag, tag)
         }
         for (const write of writes(port, session)) {
-          assert.strictEqual((yield* holding(`LOCK TABLE ${table} IN SHARE MODE`, failure(write)))._tag, tag)
+          assert.strictEqual((yield* holding(`LOCK TABLE ${table}, ${info} IN SHARE MODE`, failure(write)))._tag, tag)
         }
         assert.deepStrictEqual(yield* load(port, session.key), current(session.handle, session, true))
         assert.deepStrictEqual(handles(yield* list(port, entry)), [session.handle])

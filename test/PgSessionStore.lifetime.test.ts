@@ -7,7 +7,7 @@ import { names } from "../src/internal/pgStatements.ts"
 import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { SessionPort } from "../src/SessionStore.ts"
 import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
-import { create, grace, newEntry, renew, replace, start, touch } from "./utils/storeSessions.ts"
+import { create, createRemembered, grace, newEntry, renew, replace, start, touch } from "./utils/storeSessions.ts"
 
 const layerStore = PgSessionStore.layer.pipe(
   Layer.provideMerge(layerClient()),
@@ -134,6 +134,16 @@ layer(layerStore, { excludeTestServices: true })("SessionLifetime", (it) => {
       assert.isBelow(end, start + 240)
       // It asks when it has reason to, and not at every second.
       assert.isBelow(count.messages - before, 10)
+    }))
+
+  it.effect("ends with the session cookie's deadline, of a session that is remembered too", () =>
+    Effect.gen(function*() {
+      const port = yield* SessionPort
+      const { begin } = yield* makeProcess
+      const { handle } = yield* createRemembered(port, { deadline: start + 10 }, { deadline: start + 100_000 })
+      const clock = yield* makeClock
+      const fiber = yield* begin(handle, clock)
+      assert.isBelow(yield* pass(clock, fiber, 1), start + 240)
     }))
 
   it.effect("finds out what it did not hear of, long before the deadline", () =>

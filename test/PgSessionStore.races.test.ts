@@ -1,228 +1,36 @@
-/**
- * Operations that meet on one row: each has begun, and reads other tables as they
- * were then, before any of them can go on.
- */
+/** Operations that meet on one row of Postgres, and stores in which that goes wrong. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
-import type { Scope } from "effect"
 import type { SqlError } from "effect/sql"
 import * as PgPort from "../src/internal/pgPort.ts"
-import { names, statements } from "../src/internal/pgStatements.ts"
 import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { StoreFailed } from "../src/SessionError.ts"
-import type { SessionError } from "../src/SessionError.ts"
 import { SessionPort } from "../src/SessionStore.ts"
 import type { Port } from "../src/SessionStore.ts"
 import { connect, layerClient, layerDatabase, untilWaiting } from "./utils/postgres.ts"
-import type { Database } from "./utils/postgres.ts"
 import {
   create,
+  createRemembered,
   current,
   grace,
   lifetime,
-  list,
   load,
+  loadInfo,
+  loadRemember,
   newEntry,
+  newRemembered,
+  newRescue,
   newSession,
   newVersion,
   randomBytes,
   replace,
-  showOutcome,
-  start,
-  superseded
+  rescue,
+  saveInfo,
+  start
 } from "./utils/storeSessions.ts"
 
-const tables = names("session")
-const texts = statements(tables)
-
-/** Runs operations that all wait for a session's row, and get it in this order. */
-const queue = Effect.fnUntraced(function*<A>(
-  handle: string,
-  operations: ReadonlyArray<Effect.Effect<A, SessionError>>
-) {
-  const sql = yield* PgClient.PgClient
-  const holder = yield* connect({ maxConnections: 1 })
-  const fibers = yield* holder.withTransaction(Effect.gen(function*() {
-    yield* holder.unsafe(`SELECT FROM ${tables.sessions} WHERE handle = $1::uuid FOR UPDATE`, [handle])
-    return yield* Effect.forEach(
-      operations,
-      (operation, position) => Effect.tap(Effect.forkChild(operation), () => untilWaiting(sql, position + 1))
-    )
-  }))
-  return yield* Fiber.joinAll(fibers)
-})
-
-/** One operation, and another behind it. */
-const inTurn = <A, B>(handle: string, one: Effect.Effect<A, SessionError>, other: Effect.Effect<B, SessionError>) =>
-  Effect.map(
-    queue<A | B>(handle, [one, other]),
-    // The results are in the order of the operations.
-    (answers) => answers as unknown as readonly [A, B]
-  )
-
-type Race = (port: Port) => Effect.Effect<
-  void,
-  SessionError | SqlError.SqlError,
-  PgClient.PgClient | Database | Scope.Scope
->
-
-const rowsOf = (handle: string) =>
-  PgClient.PgClient.use((sql) =>
-    Effect.map(
-      sql<{ readonly rows: number }>`SELECT (
-        (SELECT count(*) FROM session_sessions WHERE handle = ${handle}::uuid)
-        + (SELECT count(*) FROM session_superseded WHERE handle = ${handle}::uuid)
-        + (SELECT count(*) FROM session_subjects WHERE handle = ${handle}::uuid)
-      )::int AS rows`,
-      ([row]) => row?.rows
-    )
-  )
-
-const scene = Effect.fnUntraced(function*(port: Port) {
-  const entry = newEntry()
-  const { handle, key } = yield* create(port, { index: [entry] })
-  const next = yield* replace(port, key, { index: [entry] })
-  const version = newVersion({ index: [newEntry()] })
-  const nothingLeft = Effect.gen(function*() {
-    for (const dead of [key, next.key, version.key]) assert.isUndefined(yield* load(port, dead))
-    for (const listed of [entry, ...version.index]) assert.deepStrictEqual(yield* list(port, listed), [])
-    assert.strictEqual(yield* rowsOf(handle), 0)
-  })
-  const save = port.supersede(next.key, version, randomBytes(126), start)
-  return { entry, handle, key: next.key, nothingLeft, save, version }
-})
-
-const races: Record<string, Race> = {
-  "a revoke behind a supersede": Effect.fnUntraced(function*(port) {
-    const { handle, nothingLeft, save } = yield* scene(port)
-    const [saved, ended] = yield* inTurn(handle, save, port.revoke(handle))
-    assert.deepStrictEqual(saved, { _tag: "Done" })
-    assert.isTrue(ended)
-    yield* nothingLeft
-  }),
-
-  "a supersede behind a revoke": Effect.fnUntraced(function*(port) {
-    const { handle, nothingLeft, save } = yield* scene(port)
-    const [ended, saved] = yield* inTurn(handle, port.revoke(handle), save)
-    assert.isTrue(ended)
-    assert.deepStrictEqual(saved, { _tag: "Gone" })
-    yield* nothingLeft
-  }),
-
-  "a revoke by subject behind a supersede that gives the session to another": Effect.fnUntraced(function*(port) {
-    const { entry, handle, nothingLeft, save } = yield* scene(port)
-    const [saved, ended] = yield* inTurn(
-      handle,
-      save,
-      port.revokeAll(entry.audience, [entry.subject], undefined)
-    )
-    assert.deepStrictEqual(saved, { _tag: "Done" })
-    assert.strictEqual(ended, 1)
-    yield* nothingLeft
-  }),
-
-  "a supersede behind a revoke by subject": Effect.fnUntraced(function*(port) {
-    const { entry, handle, nothingLeft, save } = yield* scene(port)
-    const [ended, saved] = yield* inTurn(
-      handle,
-      port.revokeAll(entry.audience, [entry.subject], undefined),
-      save
-    )
-    assert.strictEqual(ended, 1)
-    assert.deepStrictEqual(saved, { _tag: "Gone" })
-    yield* nothingLeft
-  }),
-
-  "20 supersedes": Effect.fnUntraced(function*(port) {
-    const { handle, key } = yield* scene(port)
-    const contenders = Array.from({ length: 20 }, () => ({ ...newVersion(), successor: randomBytes(126) }))
-    const answers = yield* queue(
-      handle,
-      contenders.map((version) => port.supersede(key, version, version.successor, start))
-    )
-    const [winner, ...others] = contenders
-    const told = superseded(handle, winner?.successor ?? randomBytes())
-    assert.deepStrictEqual(answers.map(showOutcome), ["Done", ...others.map(() => told)])
-    assert.deepStrictEqual(yield* load(port, key), told)
-    for (const { key } of others) assert.isUndefined(yield* load(port, key))
-  }),
-
-  "supersedes behind a renewal": Effect.fnUntraced(function*(port) {
-    const { handle, key, save, version } = yield* scene(port)
-    const renewed = newVersion()
-    const answers = yield* queue(handle, [port.supersede(key, renewed, undefined, start), save, save])
-    assert.deepStrictEqual(answers, [{ _tag: "Done" }, { _tag: "Gone" }, { _tag: "Gone" }])
-    assert.isUndefined(yield* load(port, version.key))
-    assert.deepStrictEqual(yield* load(port, renewed.key), current(handle, renewed, true))
-    // The session's row, and no other: not those superseded, not those of the index that the renewal left out.
-    assert.strictEqual(yield* rowsOf(handle), 1)
-  }),
-
-  "a renewal behind a supersede": Effect.fnUntraced(function*(port) {
-    const { handle, key, save, version } = yield* scene(port)
-    const renewed = newVersion()
-    const [saved, renewal] = yield* inTurn(handle, save, port.supersede(key, renewed, undefined, start))
-    assert.deepStrictEqual(saved, { _tag: "Done" })
-    assert.strictEqual(renewal._tag, "Superseded")
-    assert.isUndefined(yield* load(port, renewed.key))
-    assert.deepStrictEqual(yield* load(port, version.key), current(handle, version, false))
-  }),
-
-  "a touch behind a supersede": Effect.fnUntraced(function*(port) {
-    const { handle, key, save, version } = yield* scene(port)
-    const [saved, touched] = yield* inTurn(
-      handle,
-      save,
-      port.touch(key, { deadline: start + 2 * lifetime, seen: grace }, start)
-    )
-    assert.deepStrictEqual(saved, { _tag: "Done" })
-    assert.strictEqual(touched._tag, "Superseded")
-    assert.deepStrictEqual(yield* load(port, version.key), current(handle, version, false))
-    assert.isUndefined(yield* load(port, version.key, version.deadline + 1))
-  }),
-
-  "a supersede behind a touch": Effect.fnUntraced(function*(port) {
-    const { handle, key, save, version } = yield* scene(port)
-    const answers = yield* queue(handle, [
-      port.touch(key, { deadline: start + 2 * lifetime, seen: grace }, start),
-      save
-    ])
-    assert.deepStrictEqual(answers, [{ _tag: "Done" }, { _tag: "Done" }])
-    assert.deepStrictEqual(yield* load(port, version.key), current(handle, version, false))
-    assert.isUndefined(yield* load(port, version.key, version.deadline + 1))
-  }),
-
-  "a renewal behind a touch that starts the grace of what it ends": Effect.fnUntraced(function*(port) {
-    const { handle, key } = yield* scene(port)
-    const renewed = newVersion()
-    const answers = yield* queue(handle, [
-      port.touch(key, { deadline: undefined, seen: grace }, start),
-      port.supersede(key, renewed, undefined, start)
-    ])
-    assert.deepStrictEqual(answers, [{ _tag: "Done" }, { _tag: "Done" }])
-    assert.strictEqual(yield* rowsOf(handle), 1)
-  }),
-
-  "a touch behind a revoke": Effect.fnUntraced(function*(port) {
-    const { handle, key, nothingLeft } = yield* scene(port)
-    const [ended, touched] = yield* inTurn(
-      handle,
-      port.revoke(handle),
-      port.touch(key, { deadline: start + 2 * lifetime, seen: grace }, start)
-    )
-    assert.isTrue(ended)
-    assert.deepStrictEqual(touched, { _tag: "Gone" })
-    yield* nothingLeft
-  }),
-
-  "20 revokes": Effect.fnUntraced(function*(port) {
-    const { handle, nothingLeft } = yield* scene(port)
-    const answers = yield* queue(handle, Array.from({ length: 20 }, () => port.revoke(handle)))
-    assert.deepStrictEqual(answers, answers.map((_, position) => position === 0))
-    yield* nothingLeft
-  })
-}
+import { races, rowsOf, tables, texts, whileInfoIsWritten } from "./utils/pgRaces.ts"
 
 const layerStore = PgSessionStore.layer.pipe(
   Layer.provideMerge(layerClient({ maxConnections: 30 })),
@@ -288,6 +96,76 @@ layer(layerStore, { excludeTestServices: true })("on one row of Postgres meet", 
         assert.strictEqual(counts.reduce((sum, count) => sum + count), sessions.length)
         for (const { handle } of sessions) assert.strictEqual(yield* rowsOf(handle), 0)
       }
+    }))
+
+  it.effect("a write of info and all that replaces versions: nobody waits", () =>
+    Effect.gen(function*() {
+      const port = yield* SessionPort
+      const { handle, key, remember } = yield* createRemembered(port)
+      const saved = yield* whileInfoIsWritten(
+        handle,
+        Effect.gen(function*() {
+          const next = yield* replace(port, key)
+          yield* port.touch(next.key, { deadline: start + lifetime, seen: grace }, start)
+          assert.strictEqual(yield* saveInfo(port, handle, { b: "2" }), "Saved")
+          const back = yield* rescue(port, remember.key)
+          assert.strictEqual((yield* load(port, back.key))?._tag, "Current")
+          return back
+        })
+      )
+      assert.deepStrictEqual(yield* load(port, saved.key), current(handle, saved, false))
+      assert.deepStrictEqual(yield* loadInfo(port, handle), { a: "1", b: "2" })
+      assert.isTrue(yield* port.revoke(handle))
+      assert.strictEqual(yield* rowsOf(handle), 0)
+    }))
+
+  it.effect("a save that goes on and a write of info: it does not wait, and a revoke finds it still", () =>
+    Effect.gen(function*() {
+      const port = yield* SessionPort
+      const { handle, key } = yield* create(port)
+      const other = yield* connect({ maxConnections: 1 })
+      const version = newVersion()
+      const nothing = [null, null, null, null, null]
+      yield* other.withTransaction(Effect.gen(function*() {
+        const values = [key, version.key, version.data, version.deadline, start, [], [], ...nothing, randomBytes(126)]
+        yield* other.unsafe(texts.replace, values)
+        assert.strictEqual(yield* saveInfo(port, handle, { a: "1" }), "Saved")
+      }))
+      assert.deepStrictEqual(yield* load(port, version.key), current(handle, version, false))
+      assert.isTrue(yield* port.revoke(handle))
+      assert.strictEqual(yield* rowsOf(handle), 0)
+    }))
+
+  it.effect("everything that there is, and none waits for one that waits for it", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const port = yield* SessionPort
+      const deadlocks = Effect.map(
+        sql<{ readonly count: number }>`SELECT deadlocks::int AS count FROM pg_stat_database
+          WHERE datname = current_database()`,
+        ([row]) => row?.count
+      )
+      const before = yield* deadlocks
+      for (let round = 0; round < 30; round++) {
+        const { handle, key, remember } = yield* createRemembered(port)
+        const replaces = { key: remember.key, successor: randomBytes(126) }
+        const version = () => newVersion({ remember: newRemembered({ replaces }) })
+        const contenders = Array.from({ length: 4 }, (_, number) => [
+          port.supersede(key, version(), randomBytes(126), start),
+          port.rescue(remember.key, newRescue(), randomBytes(126), start),
+          port.touch(key, { deadline: undefined, seen: grace }, start),
+          saveInfo(port, handle, number % 2 ? { a: "1", b: "2", c: "3" } : { c: "4", b: "5", a: "6" }),
+          ...(number === 3 && round % 2 ? [port.revoke(handle)] : [])
+        ])
+        yield* Effect.all(contenders.flat(), { concurrency: "unbounded" })
+        if (round % 2) assert.strictEqual(yield* rowsOf(handle), 0)
+        else {
+          const row = yield* loadRemember(port, remember.key)
+          assert.strictEqual(row?._tag, "Superseded")
+          assert.lengthOf(Object.keys(yield* loadInfo(port, handle)), 3)
+        }
+      }
+      assert.strictEqual(yield* deadlocks, before)
     }))
 
   it.effect("a supersede and what a clock behind its own revives", () =>
@@ -372,11 +250,11 @@ const mutants: Record<string, {
             now,
             version.index.map(({ audience }) => audience),
             version.index.map(({ subject }) => subject),
-            null,
-            null,
-            null,
-            null,
-            null,
+            version.remember?.key ?? null,
+            version.remember?.data ?? null,
+            version.remember?.deadline ?? null,
+            version.remember?.replaces?.key ?? null,
+            version.remember?.replaces?.successor ?? null,
             ...(successor === undefined ? [] : [successor])
           ]))
           if (row === undefined) return { _tag: "Gone" }
@@ -391,9 +269,32 @@ const mutants: Record<string, {
         })
       })
   },
+  "info is written without a hold on the session": {
+    foundBy: ["a write of info behind a revoke", "a write of info and a revoke that goes on"],
+    make: (sql, port) =>
+      Effect.succeed({
+        ...port,
+        saveInfo: ({ handle }, { remove, set }, now) =>
+          Effect.map(
+            Effect.orDie(sql.unsafe(texts.saveInfo.replace("FOR KEY SHARE", ""), [
+              handle,
+              now,
+              set.map(({ name }) => name),
+              set.map(({ value }) => value),
+              remove
+            ])),
+            (rows) => rows.length > 0 ? "Saved" : "Gone"
+          )
+      })
+  },
   "a statement that ends a session removes what it sees of it": {
     foundBy: [
       "a revoke behind a supersede",
+      "a revoke behind a rescue",
+      "a revoke behind a write of info",
+      "a revoke by subject behind a write of info",
+      "a revoke and a write of info that goes on",
+      "a write of info and a revoke that goes on",
       "a revoke by subject behind a supersede that gives the session to another"
     ],
     make: (sql, port) => {
@@ -402,6 +303,7 @@ const mutants: Record<string, {
           "SELECT pg_notify",
           `, chain AS (DELETE FROM ${tables.superseded} WHERE handle IN (SELECT handle FROM ended))
           , listed AS (DELETE FROM ${tables.subjects} WHERE handle IN (SELECT handle FROM ended))
+          , told AS (DELETE FROM ${tables.info} WHERE handle IN (SELECT handle FROM ended))
           SELECT pg_notify`
         )
       return Effect.as(sql.unsafe(`DROP TRIGGER ${tables.forget} ON ${tables.sessions}`), {

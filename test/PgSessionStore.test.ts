@@ -5,23 +5,31 @@ import { Migrator, SqlClient } from "effect/sql"
 import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { InvalidConfig, SessionError, StoreFailed } from "../src/SessionError.ts"
 import { SessionPort } from "../src/SessionStore.ts"
-import type { Port } from "../src/SessionStore.ts"
+import type { Port, Remembered } from "../src/SessionStore.ts"
 import { brokenStores } from "./fixtures/brokenStores.ts"
 import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
 import {
   create,
+  createRemembered,
   current,
   grace,
   handles,
   lifetime,
   list,
   load,
+  loadInfo,
+  loadRemember,
+  locate,
   newEntry,
+  newRemembered,
+  newRescue,
   newSession,
   newVersion,
   randomBytes,
   renew,
   replace,
+  rescue,
+  saveInfo,
   start,
   superseded,
   touch
@@ -90,7 +98,17 @@ const storeOf = (client: PgClient.PgClient, prefix: string): Effect.Effect<Port,
 const layerPg = layerClient().pipe(Layer.provideMerge(layerDatabase))
 
 layer(layerPg)("the suite finds, over Postgres, a store in which", (it) => {
-  for (const name of ["upsert", "noGrace", "lastWriterWins", "revokeForgetsNewVersion"] as const) {
+  for (
+    const name of [
+      "upsert",
+      "noGrace",
+      "lastWriterWins",
+      "revokeForgetsNewVersion",
+      "rescueUpserts",
+      "loadConfuses",
+      "infoReplacesAll"
+    ] as const
+  ) {
     it.effect(name, () =>
       Effect.gen(function*() {
         const port = brokenStores[name](yield* storeWith("broken"))
@@ -220,6 +238,10 @@ layer(layerPg)("what an operation costs", (it) => {
       const session = newSession({ index: [entry] })
       const second = newVersion({ index: [entry, newEntry()] })
       const third = newVersion({ index: [entry] })
+      const other = newSession({ remember: newRemembered() })
+      const rescued = newRescue({ index: [entry] })
+      const remembered = (over: Partial<Remembered>) => newVersion({ remember: newRemembered(over) })
+      const rememberKey = other.remember?.key ?? randomBytes()
       const messages = (operation: Effect.Effect<unknown, SessionError>) =>
         Effect.suspend(() => {
           const before = count.messages
@@ -238,6 +260,21 @@ layer(layerPg)("what an operation costs", (it) => {
         // What stands instead takes another statement to see.
         late: yield* messages(port.supersede(session.key, newVersion(), randomBytes(126), start)),
         gone: yield* messages(port.touch(randomBytes(), { deadline: undefined, seen: undefined }, start)),
+        remembered: yield* messages(port.create(other, start)),
+        loadRemember: yield* messages(port.loadRemember(rememberKey, start)),
+        rescue: yield* messages(port.rescue(rememberKey, rescued, randomBytes(126), start)),
+        rescued: yield* messages(port.rescue(rememberKey, newRescue(), randomBytes(126), start)),
+        "supersede of both": yield* messages(
+          port.supersede(
+            rescued.key,
+            remembered({ replaces: { key: rescued.remember.key, successor: randomBytes(126) } }),
+            randomBytes(126),
+            start
+          )
+        ),
+        saveInfo: yield* messages(saveInfo(port, session.handle, { a: "1", b: "2" }, ["c"])),
+        loadInfo: yield* messages(loadInfo(port, session.handle)),
+        "info of nobody": yield* messages(saveInfo(port, crypto.randomUUID(), { a: "1" })),
         renewal: yield* messages(port.supersede(second.key, third, undefined, start)),
         revoke: yield* messages(port.revoke(session.handle)),
         "no handle": yield* messages(port.revoke("alice")),
@@ -255,6 +292,14 @@ layer(layerPg)("what an operation costs", (it) => {
         list: 1,
         late: 2,
         gone: 2,
+        remembered: 1,
+        loadRemember: 1,
+        rescue: 1,
+        rescued: 2,
+        "supersede of both": 1,
+        saveInfo: 1,
+        loadInfo: 1,
+        "info of nobody": 1,
         renewal: 1,
         revoke: 1,
         "no handle": 0,
@@ -270,7 +315,10 @@ layer(layerPg)("what an operation costs", (it) => {
     // A connection tells of what it did when it ends, if not before.
     yield* Effect.scoped(Effect.gen(function*() {
       const port = yield* storeOf(yield* connect({ maxConnections: 1 }), prefix)
-      const sessions = yield* Effect.forEach(Array.from({ length: 50 }), () => create(port))
+      const sessions = yield* Effect.forEach(
+        Array.from({ length: 50 }),
+        (_, position) => position % 2 ? create(port) : createRemembered(port)
+      )
       for (let round = 1; round <= touches / sessions.length; round++) {
         for (const { key } of sessions) {
           const seen = round % 2 ? grace : undefined
@@ -350,18 +398,56 @@ layer(layerPg)("rows", (it) => {
       assert.deepStrictEqual(yield* load(port, session.key), current(session.handle, session, true))
     }))
 
+  it.effect("never get the remember cookie's key that they have", () =>
+    Effect.gen(function*() {
+      const port = yield* storeWith("remembered")
+      const session = yield* createRemembered(port)
+      const { handle, remember } = session
+      const again = newRescue({ remember })
+      for (
+        const write of [
+          port.supersede(session.key, again, randomBytes(126), start),
+          port.supersede(session.key, again, undefined, start),
+          port.rescue(remember.key, again, randomBytes(126), start),
+          port.rescue(remember.key, newRescue({ key: session.key }), randomBytes(126), start)
+        ]
+      ) {
+        const { reason } = yield* Effect.flip(write).pipe(
+          Effect.catch(({ _tag }) => Effect.sync(() => assert.fail(`answered ${_tag}`)))
+        )
+        assert.instanceOf(reason, StoreFailed)
+      }
+      assert.deepStrictEqual(yield* load(port, session.key), current(handle, session, true))
+      assert.deepStrictEqual(yield* loadRemember(port, remember.key), current(handle, remember, true))
+    }))
+
+  it.effect("take info under one name twice, and keep the last; what is set is not removed", () =>
+    Effect.gen(function*() {
+      const port = yield* storeWith("twice")
+      const { handle } = yield* create(port)
+      const set = ["1", "2"].map((value) => ({ name: "a", value: Buffer.from(value) }))
+      assert.strictEqual(yield* port.saveInfo(locate(handle), { set, remove: [] }, start), "Saved")
+      assert.deepStrictEqual(yield* loadInfo(port, handle), { a: "2" })
+      assert.strictEqual(yield* saveInfo(port, handle, { a: "3" }, ["a"]), "Saved")
+      assert.deepStrictEqual(yield* loadInfo(port, handle), { a: "3" })
+    }))
+
   it.effect("go with their session, whoever deletes it", () =>
     Effect.gen(function*() {
       const port = yield* storeWith("whole")
-      const { handle, key } = yield* create(port, { index: [newEntry(), newEntry()] })
+      const { handle, key, remember } = yield* createRemembered(port, { index: [newEntry(), newEntry()] })
       const next = yield* replace(port, key, { index: [newEntry()] })
       yield* replace(port, next.key, { index: [newEntry()] })
+      yield* rescue(port, remember.key, { index: [newEntry()] })
+      yield* saveInfo(port, handle, { a: "1", b: "2" })
       const sql = yield* PgClient.PgClient
       const left = sql`SELECT
-        (SELECT count(*)::int FROM whole_superseded) AS superseded, (SELECT count(*)::int FROM whole_subjects) AS subjects`
-      assert.deepStrictEqual(yield* left, [{ superseded: 2, subjects: 1 }])
+        (SELECT count(*)::int FROM whole_superseded) AS superseded,
+        (SELECT count(*)::int FROM whole_subjects) AS subjects,
+        (SELECT count(*)::int FROM whole_info) AS info`
+      assert.deepStrictEqual(yield* left, [{ superseded: 3, subjects: 1, info: 2 }])
       yield* sql`DELETE FROM whole_sessions WHERE handle = ${handle}::uuid`
-      assert.deepStrictEqual(yield* left, [{ superseded: 0, subjects: 0 }])
+      assert.deepStrictEqual(yield* left, [{ superseded: 0, subjects: 0, info: 0 }])
     }))
 
   it.effect("of a listing are the newest thousand", () =>
@@ -389,10 +475,14 @@ layer(layerPg)("rows", (it) => {
       ) {
         const session = yield* create(port, { index: [entry] })
         assert.isFalse(yield* port.revoke(handle))
+        assert.deepStrictEqual(yield* loadInfo(port, handle), {})
+        assert.strictEqual(yield* saveInfo(port, handle, { a: "1" }), "Gone")
         assert.strictEqual(yield* port.revokeAll(entry.audience, [entry.subject], handle), 1)
         assert.isUndefined(yield* load(port, session.key))
       }
       const { handle } = yield* create(port)
+      assert.strictEqual(yield* saveInfo(port, handle.toUpperCase(), { a: "1" }), "Saved")
+      assert.deepStrictEqual(yield* loadInfo(port, handle.toUpperCase()), { a: "1" })
       assert.isTrue(yield* port.revoke(handle.toUpperCase()))
     }))
 

@@ -80,8 +80,8 @@ const heldBy = (row: Row, cookie: Cookie): Held | undefined => cookie === "sessi
 
 const endOf = ({ deadline, remember }: Row): number => Math.max(deadline, remember?.deadline ?? deadline)
 
-const findSuperseded = (row: Row | undefined, cookie: Cookie, key: string): Superseded | undefined => {
-  const found = row?.superseded.find((version) => version.key === key && version.cookie === cookie)
+const findSuperseded = (row: Row | undefined, key: string): Superseded | undefined => {
+  const found = row?.superseded.find((version) => version.key === key)
   return row && found &&
     { _tag: "Superseded", handle: row.handle, successor: found.successor, graceEnds: found.graceEnds }
 }
@@ -208,7 +208,7 @@ export const make = (maxSessions: number): Port => {
       const held = row && heldBy(row, cookie)
       return row && held?.key === text
         ? { _tag: "Current", handle: row.handle, data: held.data, seen: cookie === "remember" || row.seen }
-        : findSuperseded(row, cookie, text)
+        : findSuperseded(row, text)
     })
 
   return {
@@ -250,7 +250,7 @@ export const make = (maxSessions: number): Port => {
       Effect.suspend((): ReturnType<Port["supersede"]> => {
         const key = keyText(old)
         const row = find("session", key, now)
-        if (row?.key !== key) return Effect.succeed(findSuperseded(row, "session", key) ?? gone)
+        if (row?.key !== key) return Effect.succeed(findSuperseded(row, key) ?? gone)
         const held = toHeld(version)
         const remember = version.remember && toHeld(version.remember)
         if (anyInUse(held, remember, now)) return keyInUse("supersede")
@@ -278,7 +278,7 @@ export const make = (maxSessions: number): Port => {
       Effect.suspend((): ReturnType<Port["rescue"]> => {
         const key = keyText(old)
         const row = find("remember", key, now)
-        if (row?.remember?.key !== key) return Effect.succeed(findSuperseded(row, "remember", key) ?? gone)
+        if (row?.remember?.key !== key) return Effect.succeed(findSuperseded(row, key) ?? gone)
         const held = toHeld(version)
         const remember = toHeld(version.remember)
         if (anyInUse(held, remember, now)) return keyInUse("rescue")
@@ -301,7 +301,7 @@ export const make = (maxSessions: number): Port => {
       Effect.sync(() => {
         const text = keyText(key)
         const row = find("session", text, now)
-        if (row?.key !== text) return findSuperseded(row, "session", text) ?? gone
+        if (row?.key !== text) return findSuperseded(row, text) ?? gone
         if (deadline !== undefined) row.deadline = deadline
         if (seen !== undefined) {
           row.seen = true

@@ -2,9 +2,10 @@
  * What the Postgres store says to the database: names, tables, statements.
  *
  * One row per session holds the current version of its session cookie, and of its
- * remember cookie if it has one. Its key changes with each save. So whatever ends a session and whatever replaces its version meet on one
- * row lock: the second finds no row, or the new one. With a row per version, a
- * `DELETE` that waited for a save would not see the version inserted meanwhile.
+ * remember cookie if it has one, and changes its key with each save. So whatever ends
+ * a session and whatever replaces a version meet on one row lock: the second finds no
+ * row, or the new one. With a row per version, a `DELETE` that waited for a save would
+ * not see the version inserted meanwhile.
  *
  * What belongs to a session goes with it, by a trigger. Its statements see what was
  * committed until then, which those of the statement that deletes a session do not:
@@ -54,9 +55,9 @@ export const names = (prefix: string): Names => ({
  * index. Even a BRIN index on the deadline would be of no use: its ranges only ever
  * grow, and soon each of them holds something expired. Clean-up walks the table.
  *
- * Neither unique index but the primary key could be the target of a foreign key: they
- * are partial. To change a column that could takes a lock on the row that waits for
- * everybody who holds on to it, as `saveInfo` does.
+ * The indexes on the keys are partial, the one over all rows too. A foreign key could
+ * refer to a column with a unique index that is not, and so to change that column would
+ * wait for everybody who holds on to the row, as `saveInfo` does.
  */
 export const schema = ({ forget, info, sessions, subjects, superseded }: Names): ReadonlyArray<string> => [
   `CREATE TABLE ${sessions} (
@@ -143,10 +144,9 @@ SELECT handle, NULL, NULL, successor, grace_ends::float8
 FROM ${superseded} AS old JOIN ${sessions} AS session USING (handle)
 WHERE old.key = $1::bytea AND old.remember = ${version.remember} AND session.${version.deadline} >= $2::bigint`
 
-  /** What a new version puts in place of the index of the old one. */
-  const reindex = (audiences: string, subjectTexts: string) =>
-    `entries AS (
-  SELECT DISTINCT audience, subject FROM unnest(${audiences}::text[], ${subjectTexts}::text[]) AS entry (audience, subject)
+  // $6 audiences, $7 subjects, in place of what the old version was listed under
+  const reindexed = `entries AS (
+  SELECT DISTINCT audience, subject FROM unnest($6::text[], $7::text[]) AS entry (audience, subject)
 ), unlisted AS (
   DELETE FROM ${subjects} AS listed USING done
   WHERE listed.handle = done.handle AND (audience, subject) NOT IN (SELECT audience, subject FROM entries)
@@ -156,12 +156,10 @@ WHERE old.key = $1::bytea AND old.remember = ${version.remember} AND session.${v
 )
 SELECT 1 FROM done`
 
-  /**
-   * Whether the session had this remember cookie is read as it was when the statement
-   * began. It still was when the lock was had: what changes it changes the key.
-   */
   // $1 old key, $2 key, $3 data, $4 deadline, $5 now, $6 audiences, $7 subjects
   // $8 remember key, $9 remember data, $10 remember deadline, $11 replaced remember key, $12 its successor, or all NULL
+  // Whether that is the session's is read as it was when the statement began, and has not changed since: what changes
+  // the remember key changes the key too.
   const version = (renews: boolean, chain: string) => {
     const remembered = (column: string, value: string) =>
       `${column} = ${renews ? value : `coalesce(${value}, ${column})`}`
@@ -178,7 +176,7 @@ WITH done AS (
 ), remembered AS (
   INSERT INTO ${superseded} (key, handle, successor, remember)
   SELECT $11::bytea, handle, $12::bytea, true FROM done JOIN ${sessions} USING (handle) WHERE remember_key = $11::bytea
-), ${reindex("$6", "$7")}`
+), ${reindexed}`
   }
 
   // $1 key, $2 now, $3 deadline or NULL
@@ -260,7 +258,7 @@ WITH done AS (
   RETURNING handle
 ), chain AS (
   INSERT INTO ${superseded} (key, handle, successor, remember) SELECT $1::bytea, handle, $12::bytea, true FROM done
-), ${reindex("$6", "$7")}`,
+), ${reindexed}`,
 
     touch: touch(""),
 

@@ -2,7 +2,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { inject } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
-import type { Scope } from "effect"
+import type { Fiber, Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import type { SqlClient, SqlError } from "effect/sql"
 import { createConnection } from "node:net"
@@ -94,8 +94,18 @@ export const countingStream = ({ hostname, port }: URL) => {
 }
 
 /** Waits until so many connections of the database wait for a lock. */
-export const untilWaiting = Effect.fnUntraced(function*(sql: PgClient.PgClient, count: number) {
+export const untilWaiting = (sql: PgClient.PgClient, count: number): Effect.Effect<void, SqlError.SqlError> =>
+  untilWaitingFor(sql, () => count)
+
+/** Waits until each of these fibers waits for a lock, or is done. */
+export const untilHeldUp = (
+  sql: PgClient.PgClient,
+  fibers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>
+): Effect.Effect<void, SqlError.SqlError> =>
+  untilWaitingFor(sql, () => fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length)
+
+const untilWaitingFor = Effect.fnUntraced(function*(sql: PgClient.PgClient, count: () => number) {
   const waiting = sql<{ readonly count: number }>`SELECT count(DISTINCT pid)::int AS count
     FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()`
-  while ((yield* waiting)[0]?.count !== count) yield* Effect.sleep(5)
+  while ((yield* waiting)[0]?.count !== count()) yield* Effect.sleep(5)
 })

@@ -64,9 +64,11 @@ const isLost = (model: Model, key: string): boolean => model.some((made) => made
 const kill = (model: Model, doomed: (made: Made) => boolean): Model =>
   model.map((made) => (doomed(made) ? { ...made, fate: "dead" } : made))
 
+const begin = (version: New): Made => ({ ...version, fate: "current", successor: "", graceEnds: undefined })
+
 const add = (model: Model, versions: ReadonlyArray<New>): Model => [
   ...model,
-  ...versions.map((version) => ({ ...version, fate: "current" as const, successor: "", graceEnds: undefined }))
+  ...versions.map(begin)
 ]
 
 /** A version ends: as superseded if it has a successor. */
@@ -144,6 +146,11 @@ const toListed = (model: Model, made: Made): Listed =>
     ...made,
     deadline: Math.max(made.deadline, currentOf(model, made.handle, "remember")?.deadline ?? made.deadline)
   })
+
+const list = (model: Model, audience: string, subjects: ReadonlyArray<string>, now: number): ReadonlyArray<Listed> =>
+  listedUnder(model, audience, subjects)
+    .filter(({ handle }) => lives(model, handle, now))
+    .map((made) => toListed(model, made))
 
 const byAge = (one: Listed, other: Listed): number =>
   other.createdAt - one.createdAt || (one.handle < other.handle ? -1 : 1)
@@ -427,10 +434,7 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
         // No order is promised among those of one second.
         assert.deepStrictEqual(
           listed.toSorted(byAge),
-          listedUnder(model, audience, spelled)
-            .filter(({ handle }) => lives(model, handle, now))
-            .map((made) => toListed(model, made))
-            .toSorted(byAge)
+          list(model, audience, spelled, now).toSorted(byAge)
         )
       }
     }

@@ -144,8 +144,15 @@ const versions: ReadonlyArray<Check> = [
       const { handle, key } = yield* createRemembered(port)
       const remember = newRemembered({ replaces: replaces(other.remember.key) })
       yield* replace(port, key, { remember })
-      assert.deepStrictEqual(yield* loadRemember(port, other.remember.key), current(other.handle, other.remember, true))
       assert.deepStrictEqual(yield* loadRemember(port, remember.key), current(handle, remember, true))
+      // Not when it ends either.
+      for (const end of [Effect.void, port.revoke(handle)]) {
+        yield* end
+        assert.deepStrictEqual(
+          yield* loadRemember(port, other.remember.key),
+          current(other.handle, other.remember, true)
+        )
+      }
     })
   ),
   check(

@@ -357,7 +357,6 @@ const ofRemember: ReadonlyArray<Omit<State, "cookie">> = [
   }
 ]
 
-export const states: ReadonlyArray<State> = [
-  ...ofSession.map((state) => ({ ...state, cookie: "session" as const })),
-  ...ofRemember.map((state) => ({ ...state, cookie: "remember" as const }))
-]
+const of = (cookie: State["cookie"]) => (state: Omit<State, "cookie">): State => ({ ...state, cookie })
+
+export const states: ReadonlyArray<State> = [...ofSession.map(of("session")), ...ofRemember.map(of("remember"))]
