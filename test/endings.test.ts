@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option } from "effect"
+import { Effect, Fiber, Option } from "effect"
 import * as Http from "./utils/http.ts"
-import { Account, add, Cart, items, open } from "./utils/shop.ts"
+import { Account, add, Cart, eventsOf, items, open, openWithCart, valueOf } from "./utils/shop.ts"
 
 const rememberCookie = "__Host-remember"
 
@@ -60,5 +60,39 @@ describe("who declined to be remembered", () => {
         )
       )
       assert.isDefined(jar.get(rememberCookie))
+    }))
+})
+
+describe("a session of two audiences ends", () => {
+  const name = Account.use((account) => account.set({ name: "Alice" }))
+  const logoutOfBoth = [Cart.use((cart) => cart.logout), Account.use((account) => account.logout)] as const
+
+  it.live("when two requests at once log out of one each", () =>
+    Effect.gen(function*() {
+      const { jar, shop } = yield* openWithCart({ settings })
+      yield* shop.ask(jar, name)
+      const [ofCart, ofAccount] = [jar.copy(), jar.copy()]
+      const held = yield* Http.hold(shop.probe, "supersede")
+      const first = yield* Effect.forkChild(shop.visit(ofCart, logoutOfBoth[0]))
+      yield* held.reached
+      yield* shop.visit(ofAccount, logoutOfBoth[1])
+      yield* held.release
+      yield* Fiber.join(first)
+      assert.strictEqual(eventsOf(shop).at(-1), "SessionEnded")
+      assert.strictEqual(valueOf(ofCart), "")
+      assert.isUndefined(ofCart.get(rememberCookie))
+      assert.deepStrictEqual(yield* shop.ask(ofAccount, Cart.use((cart) => cart.refusal)), Option.some("NotStored"))
+    }))
+
+  it.live("when a request that dies has logged out of the only one, and changed another", () =>
+    Effect.gen(function*() {
+      const { jar, shop } = yield* openWithCart({ settings })
+      const copy = jar.copy()
+      yield* shop.visit(jar, name.pipe(Effect.andThen(logoutOfBoth[0]), Effect.andThen(Effect.die("boom"))))
+      assert.strictEqual(valueOf(jar), "")
+      assert.deepStrictEqual(yield* shop.ask(copy, Cart.use((cart) => cart.refusal)), Option.some("NotStored"))
+      const back = remembered(copy)
+      yield* shop.visit(back, name.pipe(Effect.andThen(logoutOfBoth[0]), Effect.andThen(Effect.die("boom"))))
+      assert.deepStrictEqual(yield* shop.ask(back, items), [])
     }))
 })
