@@ -44,6 +44,28 @@ describe("a session that its remember cookie brought back", () => {
     }))
 })
 
+describe("a session that was revoked while its remember cookie brought it back", () => {
+  it.live.each(
+    [
+      ["a renewal", Cart.use((cart) => cart.renew)],
+      ["the wish not to be remembered", Cart.use((cart) => cart.setRemember(false))]
+    ] as const
+  )("stays revoked in spite of %s", ([, change]) =>
+    Effect.gen(function*() {
+      const { jar, shop } = yield* openWithCart({ settings })
+      const back = remembered(jar)
+      const handle = yield* shop.ask(jar, Cart.use((cart) => Effect.map(cart.handle, Option.getOrThrow)))
+      const held = yield* Http.hold(shop.probe, "revoke")
+      const late = yield* Effect.forkChild(shop.visit(back, Effect.andThen(add("milk"), change)))
+      yield* held.reached
+      assert.isTrue(yield* shop.port.revoke(handle))
+      yield* held.release
+      assert.deepStrictEqual((yield* Fiber.join(late)).setCookies, [])
+      assert.strictEqual(eventsOf(shop).at(-1), "SessionGone")
+      assert.deepStrictEqual(yield* shop.ask(back, items), [])
+    }))
+})
+
 describe("who declined to be remembered", () => {
   it.live("is asked again after the session has ended", () =>
     Effect.gen(function*() {
