@@ -601,10 +601,12 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
       sealFor(presented, 0, infoKeyInfo(Redacted.value(presented.bytes)), Redacted.value(infoKey)),
 
     openInfoKey: (presented, key, sealed) =>
-      Effect.map(
-        openFor(presented, key, infoKeyInfo(Redacted.value(presented.bytes)), sealed),
-        (infoKey) => infoKey && Redacted.make(infoKey)
-      ),
+      sealed.length === sealedInfoKeySize
+        ? Effect.map(
+          openFor(presented, key, infoKeyInfo(Redacted.value(presented.bytes)), sealed),
+          (infoKey) => infoKey && Redacted.make(infoKey)
+        )
+        : Effect.undefined,
 
     setCookies: ({ header, value }, previousChunks, host) => {
       const characters = Redacted.value(value)

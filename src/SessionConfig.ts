@@ -188,7 +188,9 @@ export interface Options {
    * `setRemember`), and looked at only where the session cookie is refused. What it
    * brings back is a new session with the data of the last save, under the same
    * handle; it is replaced itself, and with server placement its old version is
-   * superseded like a session's. A logout ends both.
+   * superseded like a session's. Where the same request renews the session, with a
+   * login say, it gets another handle, and the old remember cookie is dead at once. A
+   * logout ends both.
    *
    * **Gotchas**
    *
@@ -208,6 +210,10 @@ export interface Options {
    * The cookie does not say under which of these it was made: remember cookies made
    * under another one do not open. Against a secret of 32 random bytes PBKDF2 adds
    * nothing; it is there for the references, which take any text for a secret.
+   *
+   * With `"None"` both cookies have one key. With cookie placement, whoever holds a
+   * session cookie can then present it under the remember cookie's name, and it lives
+   * as long as one.
    */
   readonly rememberSafety?: "None" | "Low" | "Medium" | "High" | "Very High" | undefined
   /** As `cookieName`, for the remember cookie, and another one. Default: `"remember"`. */

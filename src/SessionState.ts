@@ -567,7 +567,8 @@ export const plan = (
     remember: remember(of),
     revoke
   })
-  if (intent.ended) {
+  // Of two audiences, another request may have logged out of the other one.
+  if (intent.ended || (stands && intent.changed && payload.length === 0)) {
     if (payload.length > 0) return start("Create", undefined, stands)
     // A refused cookie is cleared too: who asked to log out should not keep one.
     return state.presented ? { _tag: "End", revoke: stands } : keep

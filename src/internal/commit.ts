@@ -185,7 +185,11 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
   let handle = self.opened?.handle
   if (placement._tag === "Server") {
     if (plan.how === "Create") {
-      if (plan.revoke && handle !== undefined) yield* placement.port.revoke(handle, yield* Info.located(self))
+      if (plan.revoke && handle !== undefined) {
+        const stood = yield* placement.port.revoke(handle, yield* Info.located(self))
+        // What another request has ended must not live on in a session that carries its data.
+        if (!stood && !self.intent.ended) return yield* gone(self)
+      }
       handle = uuid(yield* self.engine.crypto.randomBytes(16))
     }
     const version = yield* versionOf(self, plan, sealed, infoKey)

@@ -247,7 +247,8 @@ export const deed = (request: Request, config: Config, now: number): Deed => {
   }
   const rememberedSince = remember?.createdAt
 
-  if (ended) {
+  // A session without parts is none, also where another request took the last one but this.
+  if (ended || (stands && changed && parts.length === 0)) {
     if (parts.length > 0) return save("Create", { ends: stands })
     return presented || rescues ? { does: "clear", ends: stands } : { does: "nothing" }
   }

@@ -38,7 +38,8 @@ const wishesOf = (parts: ReadonlyArray<Model.Part>): ReadonlyArray<Model.Wishes>
     { ...quiet, remember: true },
     { ...quiet, remember: false },
     { ...quiet, changed: true, ended: true },
-    { ...quiet, parts: [], ended: true }
+    { ...quiet, parts: [], ended: true },
+    { ...quiet, parts: [], changed: true }
   ]
 }
 
