@@ -6,7 +6,6 @@ import { names, statements } from "../src/internal/pgStatements.ts"
 import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { SessionError, StoreFailed } from "../src/SessionError.ts"
 import { SessionPort } from "../src/SessionStore.ts"
-import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
 import {
   create,
   createRemembered,
@@ -26,7 +25,8 @@ import {
   start,
   superseded,
   touch
-} from "./utils/storeSessions.ts"
+} from "../src/testing/checks/sessions.ts"
+import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
 
 /** By a clock of its own: the pool of connections would catch up with all that time. */
 const at = (seconds: number) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>

@@ -14,15 +14,6 @@ import type { SessionError } from "../src/SessionError.ts"
 import { SessionPort } from "../src/SessionStore.ts"
 import type { Port } from "../src/SessionStore.ts"
 import {
-  connect,
-  countingStream,
-  Database,
-  layerClient,
-  layerDatabase,
-  layerDatabaseOn,
-  untilWaiting
-} from "./utils/postgres.ts"
-import {
   create,
   current,
   grace,
@@ -39,7 +30,16 @@ import {
   replace,
   saveInfo,
   start
-} from "./utils/storeSessions.ts"
+} from "../src/testing/checks/sessions.ts"
+import {
+  connect,
+  countingStream,
+  Database,
+  layerClient,
+  layerDatabase,
+  layerDatabaseOn,
+  untilWaiting
+} from "./utils/postgres.ts"
 
 const { info, sessions: table } = names("session")
 

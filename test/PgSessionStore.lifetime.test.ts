@@ -6,8 +6,17 @@ import * as PgLifetime from "../src/internal/pgLifetime.ts"
 import { names } from "../src/internal/pgStatements.ts"
 import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { SessionPort } from "../src/SessionStore.ts"
+import {
+  create,
+  createRemembered,
+  grace,
+  newEntry,
+  renew,
+  replace,
+  start,
+  touch
+} from "../src/testing/checks/sessions.ts"
 import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
-import { create, createRemembered, grace, newEntry, renew, replace, start, touch } from "./utils/storeSessions.ts"
 
 const layerStore = PgSessionStore.layer.pipe(
   Layer.provideMerge(layerClient()),

@@ -8,7 +8,6 @@ import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { StoreFailed } from "../src/SessionError.ts"
 import { SessionPort } from "../src/SessionStore.ts"
 import type { Port } from "../src/SessionStore.ts"
-import { connect, layerClient, layerDatabase, untilWaiting } from "./utils/postgres.ts"
 import {
   create,
   createRemembered,
@@ -28,7 +27,8 @@ import {
   rescue,
   saveInfo,
   start
-} from "./utils/storeSessions.ts"
+} from "../src/testing/checks/sessions.ts"
+import { connect, layerClient, layerDatabase, untilWaiting } from "./utils/postgres.ts"
 
 import { races, rowsOf, tables, texts, whileInfoIsWritten } from "./utils/pgRaces.ts"
 

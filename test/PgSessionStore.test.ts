@@ -6,8 +6,6 @@ import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { InvalidConfig, SessionError, StoreFailed } from "../src/SessionError.ts"
 import { SessionPort } from "../src/SessionStore.ts"
 import type { Port, Remembered } from "../src/SessionStore.ts"
-import { brokenStores } from "./fixtures/brokenStores.ts"
-import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
 import {
   create,
   createRemembered,
@@ -33,13 +31,15 @@ import {
   start,
   superseded,
   touch
-} from "./utils/storeSessions.ts"
-import { checks, storeSuite } from "./utils/storeSuite.ts"
+} from "../src/testing/checks/sessions.ts"
+import { checks, suite } from "../src/testing/SessionStoreTest.ts"
+import { brokenStores } from "./fixtures/brokenStores.ts"
+import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
 
-storeSuite(
-  "PgSessionStore.layer",
-  PgSessionStore.layer.pipe(Layer.provide(layerClient()), Layer.provide(layerDatabase))
-)
+suite({
+  name: "PgSessionStore.layer",
+  layer: PgSessionStore.layer.pipe(Layer.provide(layerClient()), Layer.provide(layerDatabase))
+})
 
 const grants = Layer.effectDiscard(
   Effect.flatMap(Database, ({ restrictedUrl }) =>
@@ -51,9 +51,10 @@ const grants = Layer.effectDiscard(
     ))
 )
 
-storeSuite(
-  "PgSessionStore.layerStorage, for a role that may do nothing else, in another time zone, with pipelined connections",
-  PgSessionStore.layerStorage({}).pipe(
+suite({
+  name:
+    "PgSessionStore.layerStorage, for a role that may do nothing else, in another time zone, with pipelined connections",
+  layer: PgSessionStore.layerStorage({}).pipe(
     Layer.provide(layerClient({
       restricted: true,
       multiplex: true,
@@ -66,7 +67,7 @@ storeSuite(
     )),
     Layer.provide(layerDatabase)
   )
-)
+})
 
 // Postgres tells of races by an error then, and the statement is tried again after a while: a real one.
 layer(

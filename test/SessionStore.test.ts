@@ -2,8 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Option } from "effect"
 import { InvalidConfig, SessionError } from "../src/SessionError.ts"
 import * as SessionStore from "../src/SessionStore.ts"
-import { brokenStores } from "./fixtures/brokenStores.ts"
-import { foundBy } from "./fixtures/foundBy.ts"
 import {
   create,
   current,
@@ -18,10 +16,12 @@ import {
   start,
   superseded,
   touch
-} from "./utils/storeSessions.ts"
-import { checks, storeSuite } from "./utils/storeSuite.ts"
+} from "../src/testing/checks/sessions.ts"
+import { checks, suite } from "../src/testing/SessionStoreTest.ts"
+import { brokenStores } from "./fixtures/brokenStores.ts"
+import { foundBy } from "./fixtures/foundBy.ts"
 
-storeSuite("layerMemory", SessionStore.layerMemory)
+suite({ name: "layerMemory", layer: SessionStore.layerMemory })
 
 describe("storeSuite finds a store in which", () => {
   // `Object.entries` forgets the keys' type, which `foundBy` has.

@@ -10,8 +10,6 @@ import type { SqlError } from "effect/sql"
 import { names, statements } from "../../src/internal/pgStatements.ts"
 import type { SessionError } from "../../src/SessionError.ts"
 import type { Port } from "../../src/SessionStore.ts"
-import { connect, untilHeldUp } from "./postgres.ts"
-import type { Database } from "./postgres.ts"
 import {
   create,
   createRemembered,
@@ -33,7 +31,9 @@ import {
   showOutcome,
   start,
   superseded
-} from "./storeSessions.ts"
+} from "../../src/testing/checks/sessions.ts"
+import { connect, untilHeldUp } from "./postgres.ts"
+import type { Database } from "./postgres.ts"
 
 export const tables = names("session")
 export const texts = statements(tables)

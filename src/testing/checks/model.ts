@@ -4,11 +4,11 @@
  */
 import { Effect } from "effect"
 import * as fc from "fast-check"
-import type { SessionError } from "../../src/SessionError.ts"
-import type { Content, IndexEntry, Listed, Port } from "../../src/SessionStore.ts"
-import { assert, AssertionError } from "./storeAssert.ts"
-import { hex, loadInfo, randomBytes, saveInfo, show, showOutcome, start, toPlain } from "./storeSessions.ts"
-import type { Shown } from "./storeSessions.ts"
+import type { SessionError } from "../../SessionError.ts"
+import type { Content, IndexEntry, Listed, Port } from "../../SessionStore.ts"
+import { assert, AssertionError } from "./assert.ts"
+import { hex, loadInfo, randomBytes, saveInfo, show, showOutcome, start, toPlain } from "./sessions.ts"
+import type { Shown } from "./sessions.ts"
 
 type Cookie = "session" | "remember"
 

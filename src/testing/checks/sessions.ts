@@ -3,7 +3,7 @@
  * be compared.
  */
 import { Effect } from "effect"
-import type { SessionError } from "../../src/SessionError.ts"
+import type { SessionError } from "../../SessionError.ts"
 import type {
   Content,
   Current,
@@ -15,8 +15,8 @@ import type {
   Remembered,
   Superseded,
   Version
-} from "../../src/SessionStore.ts"
-import { assert, AssertionError } from "./storeAssert.ts"
+} from "../../SessionStore.ts"
+import { assert, AssertionError } from "./assert.ts"
 
 /** A row whose bytes can be compared. */
 export type Shown =

@@ -3,9 +3,9 @@
  * operation that is refused changes nothing.
  */
 import { Effect } from "effect"
-import type { SessionError } from "../../src/SessionError.ts"
-import type { Port, Version } from "../../src/SessionStore.ts"
-import { assert } from "./storeAssert.ts"
+import type { SessionError } from "../../SessionError.ts"
+import type { Port, Version } from "../../SessionStore.ts"
+import { assert } from "./assert.ts"
 import {
   check,
   current,
@@ -25,10 +25,10 @@ import {
   saveInfo,
   showOutcome,
   superseded
-} from "./storeSessions.ts"
-import type { Check, Rescue, Session } from "./storeSessions.ts"
-import { states } from "./storeStates.ts"
-import type { Scene, State } from "./storeStates.ts"
+} from "./sessions.ts"
+import type { Check, Rescue, Session } from "./sessions.ts"
+import { states } from "./states.ts"
+import type { Scene, State } from "./states.ts"
 
 /** Everything that can be asked about a session. */
 const look = (port: Port, { entry, handle, keys, now }: Scene) =>

@@ -1,6 +1,6 @@
 /** What is kept beside a session's versions. */
 import { Effect } from "effect"
-import { assert } from "./storeAssert.ts"
+import { assert } from "./assert.ts"
 import {
   check,
   create,
@@ -23,8 +23,8 @@ import {
   saveInfo,
   start,
   touch
-} from "./storeSessions.ts"
-import type { Check } from "./storeSessions.ts"
+} from "./sessions.ts"
+import type { Check } from "./sessions.ts"
 
 export const info: ReadonlyArray<Check> = [
   check(

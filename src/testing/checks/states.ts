@@ -1,8 +1,8 @@
 /** The states that a version of a cookie can be in. */
 import { Effect } from "effect"
-import type { SessionError } from "../../src/SessionError.ts"
-import type { IndexEntry, Port, Remembered } from "../../src/SessionStore.ts"
-import { assert } from "./storeAssert.ts"
+import type { SessionError } from "../../SessionError.ts"
+import type { IndexEntry, Port, Remembered } from "../../SessionStore.ts"
+import { assert } from "./assert.ts"
 import {
   create,
   current,
@@ -18,8 +18,8 @@ import {
   start,
   superseded,
   touch
-} from "./storeSessions.ts"
-import type { Session, Shown } from "./storeSessions.ts"
+} from "./sessions.ts"
+import type { Session, Shown } from "./sessions.ts"
 
 export interface Scene {
   readonly handle: string

@@ -1,9 +1,9 @@
 /** The remember cookie: what it leaves behind, what it brings back, and who it meets. */
 import { Effect } from "effect"
-import { StoreFailed } from "../../src/SessionError.ts"
-import type { SessionError } from "../../src/SessionError.ts"
-import type { IndexEntry, Port, Remembered } from "../../src/SessionStore.ts"
-import { assert } from "./storeAssert.ts"
+import { StoreFailed } from "../../SessionError.ts"
+import type { SessionError } from "../../SessionError.ts"
+import type { IndexEntry, Port, Remembered } from "../../SessionStore.ts"
+import { assert } from "./assert.ts"
 import {
   check,
   create,
@@ -31,8 +31,8 @@ import {
   start,
   superseded,
   touch
-} from "./storeSessions.ts"
-import type { Check, Shown } from "./storeSessions.ts"
+} from "./sessions.ts"
+import type { Check, Shown } from "./sessions.ts"
 
 const replaces = (key: Uint8Array): NonNullable<Remembered["replaces"]> => ({ key, successor: randomBytes(126) })
 

@@ -5,17 +5,14 @@
  * the store what time it is, and knows nothing of what is inside: a store may be
  * shared by all of them, and keep what they leave.
  */
-import { layer as withLayer } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Layer } from "effect"
-import { StoreFailed } from "../../src/SessionError.ts"
-import { SessionPort } from "../../src/SessionStore.ts"
-import { assert } from "./storeAssert.ts"
-import { info } from "./storeInfo.ts"
-import { agreesWithModel } from "./storeModel.ts"
-import { outcomes } from "./storeOutcomes.ts"
-import { races } from "./storeRaces.ts"
-import { remembering } from "./storeRemember.ts"
+import { StoreFailed } from "../../SessionError.ts"
+import { assert } from "./assert.ts"
+import { info } from "./info.ts"
+import { agreesWithModel } from "./model.ts"
+import { outcomes } from "./outcomes.ts"
+import { races } from "./races.ts"
+import { remembering } from "./remember.ts"
 import {
   check,
   create,
@@ -34,8 +31,8 @@ import {
   start,
   superseded,
   touch
-} from "./storeSessions.ts"
-import type { Check, Shown } from "./storeSessions.ts"
+} from "./sessions.ts"
+import type { Check, Shown } from "./sessions.ts"
 
 // What an operation leaves behind
 
@@ -400,9 +397,3 @@ export const checks: ReadonlyArray<Check> = [
   ...info,
   check("any sequence of operations answers as the naive model does", agreesWithModel)
 ]
-
-/** Runs every check against the store that `layer` provides; all share one. */
-export const storeSuite = <E>(name: string, layer: Layer.Layer<SessionPort, E>): void =>
-  withLayer(layer)(name, (it) => {
-    for (const { name, run } of checks) it.effect(name, () => SessionPort.use(run))
-  })

@@ -1,7 +1,7 @@
 /** What requests do to each other. */
 import { Effect } from "effect"
-import type { IndexEntry, Port } from "../../src/SessionStore.ts"
-import { assert } from "./storeAssert.ts"
+import type { IndexEntry, Port } from "../../SessionStore.ts"
+import { assert } from "./assert.ts"
 import {
   check,
   create,
@@ -21,8 +21,8 @@ import {
   showOutcome,
   start,
   superseded
-} from "./storeSessions.ts"
-import type { Check, Session } from "./storeSessions.ts"
+} from "./sessions.ts"
+import type { Check, Session } from "./sessions.ts"
 
 const nothingLeft = Effect.fnUntraced(function*(port: Port, entry: IndexEntry, keys: ReadonlyArray<Uint8Array>) {
   for (const key of keys) assert.isUndefined(yield* load(port, key))
