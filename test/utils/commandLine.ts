@@ -15,7 +15,7 @@ export const run = (args: ReadonlyArray<string>, env: Env = {}, input?: string):
   execute("src/cli.ts", args, { env, input })
 
 const setEnvironment = (env: NodeJS.ProcessEnv): void => {
-  for (const name of Object.keys(process.env)) delete process.env[name]
+  for (const name of Object.keys(process.env)) Reflect.deleteProperty(process.env, name)
   Object.assign(process.env, env)
 }
 
