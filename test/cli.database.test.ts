@@ -9,8 +9,8 @@ import * as PgSessionStore from "../src/PgSessionStore.ts"
 import * as Session from "../src/Session.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionHttp from "../src/SessionHttp.ts"
+import * as CommandLine from "./utils/commandLine.ts"
 import { Database, layerClient, layerDatabase } from "./utils/postgres.ts"
-import { execute } from "./utils/process.ts"
 
 class Account extends Session.Service<Account>()("test/Account", { data: Schema.Struct({}), initial: {} }) {}
 
@@ -22,15 +22,19 @@ class Admin extends Session.Service<Admin>()("test/Admin", {
 
 const secret = "Wq3Zk0nJ5vXo8uT1rYc6sBd9hLf2mAe4"
 
-const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: { readonly [name: string]: string } = {}) {
-  const { url } = yield* Database
-  return yield* Effect.promise(() =>
-    execute("src/cli.ts", args, { env: { DATABASE_URL: url.href, SESSION_SECRET: secret, ...env } })
-  )
-})
+const to = (start: typeof CommandLine.run) =>
+  Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: CommandLine.Env = {}) {
+    const { url } = yield* Database
+    return yield* Effect.promise(() => start(args, { DATABASE_URL: url.href, SESSION_SECRET: secret, ...env }))
+  })
+
+const call = to(CommandLine.call)
+
+/** In a process of its own. */
+const run = to(CommandLine.run)
 
 const json = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
-  const { code, stderr, stdout } = yield* run([...args, "--json"])
+  const { code, stderr, stdout } = yield* call([...args, "--json"])
   assert.strictEqual(stderr, "")
   const answer: unknown = JSON.parse(stdout)
   return { code, answer }
@@ -97,7 +101,7 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
 
   it.effect("lists and ends the sessions of a subject, and no others", () =>
     Effect.gen(function*() {
-      yield* run(["migrate"])
+      yield* call(["migrate"])
       const server = yield* serve("session")
       const phone = yield* server.login("/alice")
       const laptop = yield* server.login("/alice")
@@ -126,22 +130,22 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
 
   it.effect("ends a session by its handle, for which it needs no key", () =>
     Effect.gen(function*() {
-      yield* run(["migrate", "--prefix", "handles"])
+      yield* call(["migrate", "--prefix", "handles"])
       const server = yield* serve("handles")
       const { cookie, handle } = yield* server.login("/alice")
       const args = ["revoke", "--prefix", "handles", "--handle", handle]
       const ended = yield* run(args, { SESSION_SECRET: "" })
       assert.deepStrictEqual(ended, { code: 0, stdout: "Ended 1 session(s).\n", stderr: "" })
       assert.isFalse(yield* server.isLive(cookie))
-      const again = yield* run(args)
+      const again = yield* call(args)
       assert.deepStrictEqual(again, { code: 1, stdout: "No such session.\n", stderr: "" })
-      const nonsense = yield* run(["revoke", "--prefix", "handles", "--handle", "nonsense"])
+      const nonsense = yield* call(["revoke", "--prefix", "handles", "--handle", "nonsense"])
       assert.strictEqual(nonsense.code, 1)
     }))
 
   it.effect("is swept", () =>
     Effect.gen(function*() {
-      yield* run(["migrate", "--prefix", "dust"])
+      yield* call(["migrate", "--prefix", "dust"])
       const server = yield* serve("dust")
       const gone = yield* server.login("/alice")
       yield* server.login("/alice")
@@ -165,7 +169,7 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
       yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true })))
       const fromFile = yield* run(["migrate", "--prefix", "file", "--database-url-file", file], { DATABASE_URL: "" })
       assert.deepStrictEqual([fromFile.code, fromFile.stderr], [0, ""])
-      const none = yield* run(["migrate"], { DATABASE_URL: "" })
+      const none = yield* call(["migrate"], { DATABASE_URL: "" })
       assert.deepStrictEqual(none, {
         code: 2,
         stdout: "",
@@ -182,7 +186,7 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
       const wrong = new URL(url)
       wrong.password = "hunter2"
       wrong.username = "nobody"
-      const tables = yield* run(["sweep", "--prefix", "missing"])
+      const tables = yield* call(["sweep", "--prefix", "missing"])
       assert.match(tables.stderr, /^effect-session: the database: .*relation "missing_sessions" does not exist\n$/)
       const answers = yield* Effect.forEach(
         [
@@ -212,11 +216,11 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
           [["revoke", "--handle", "a", "--audience", "b"], /--audience goes with --subject/]
         ] as const
       ) {
-        const { code, stderr, stdout } = yield* run(args)
+        const { code, stderr, stdout } = yield* call(args)
         assert.deepStrictEqual([code, stdout], [2, ""], stderr)
         assert.match(stderr, told)
       }
-      const noSecret = yield* run(["list", "--subject", "a"], { SESSION_SECRET: "" })
+      const noSecret = yield* call(["list", "--subject", "a"], { SESSION_SECRET: "" })
       assert.deepStrictEqual([noSecret.code, noSecret.stdout], [2, ""])
       assert.match(noSecret.stderr, /^effect-session: secret: is missing/)
     }))

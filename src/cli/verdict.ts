@@ -81,8 +81,7 @@ export const open = (
 const answerOf = (exchange: Exchange.Exchange, audience: string, entry: SessionState.Entry | undefined): Answer => {
   if (entry === undefined) {
     // A remember cookie without the audience changes nothing: the session cookie's error stands.
-    const refusal = exchange.live === undefined ? exchange.refusal ?? "MissingCookie" : "MissingAudience"
-    return no(SessionState.refusals[refusal])
+    return no(SessionState.refusals[exchange.refusal ?? "MissingAudience"])
   }
   return {
     exists: true,
