@@ -23,7 +23,7 @@ import { foundBy } from "./fixtures/foundBy.ts"
 
 suite({ name: "layerMemory", layer: SessionStore.layerMemory })
 
-describe("storeSuite finds a store in which", () => {
+describe("the suite finds a store in which", () => {
   // `Object.entries` forgets the keys' type, which `foundBy` has.
   const names = Object.keys(foundBy) as Array<keyof typeof brokenStores>
   for (const name of names) {
