@@ -431,6 +431,13 @@ describe.each(
       assert.deepStrictEqual(JSON.parse((yield* ask("/data")).body), [[eve.id, "c1", ["admins", "users"]], "7"])
     }))
 
+  it.live("a credential may tell upstream something else than its id", () =>
+    Effect.gen(function*() {
+      const { told } = yield* open(where)
+      const key = "bob's other"
+      assert.deepStrictEqual(yield* told("/", { key }), { ...bobs, "x-credential-identifier": "bob@example.com" })
+    }))
+
   it.live("the subject of who has no names is the id", () =>
     Effect.gen(function*() {
       const { ask } = yield* open(where)
@@ -600,6 +607,33 @@ describe("KongSession.layer", () => {
       assert.match(setCookies.join(), /remember=[^,]*; Expires=[^;]*; Max-Age=604800/)
       const later = new Http.Jar([["remember", jar.get("remember") ?? ""]])
       assert.deepStrictEqual(yield* told("/", {}, later), bobs)
+    }))
+
+  it.live("stands without authentication inside of it", () =>
+    Effect.gen(function*() {
+      const settings = yield* KongSession.decode({ secret })
+      const enter = KongSession.authenticate(Effect.succeed(HttpServerResponse.empty()), keys.get("bob's") ?? {})
+      const app = Layer.merge(Upstream, HttpRouter.add("GET", "/enter", enter)).pipe(
+        Layer.provide(KongSession.layer(settings)),
+        Layer.provide(KongSession.layerConsumers(consumers)),
+        Layer.provide(SessionStore.layerCookie),
+        Layer.provide(KongSession.layerConfig(settings))
+      )
+      const send = Http.sendTo(yield* Http.makeWebHandler(app, Http.makeSurroundings()))
+      const jar = new Http.Jar()
+      assert.deepStrictEqual(JSON.parse((yield* send("/", { jar })).body).headers, {})
+      yield* send("/enter", { jar })
+      assert.deepStrictEqual(JSON.parse((yield* send("/", { jar })).body).headers, bobs)
+    }))
+
+  it.live("names in any language reach upstream as bytes of UTF-8", () =>
+    Effect.gen(function*() {
+      const { ask, known } = yield* open()
+      yield* ask("/", { key: "zoe's" })
+      known.set(zoe.id, { id: zoe.id, username: "Zoë", custom_id: "a\nb" })
+      const { headers } = JSON.parse((yield* ask("/")).body)
+      assert.strictEqual(Buffer.from(headers["x-consumer-username"], "latin1").toString(), "Zoë")
+      assert.strictEqual(headers["x-consumer-custom-id"], undefined)
     }))
 
   it.live("data that are not the plugin's are left alone", () =>
