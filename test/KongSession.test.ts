@@ -1,13 +1,16 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Data, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
+import { SqlClient } from "effect/sql"
 import { readFileSync } from "node:fs"
 import * as KongSession from "../src/KongSession.ts"
+import * as KongSessionStore from "../src/KongSessionStore.ts"
 import * as Session from "../src/Session.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionHttp from "../src/SessionHttp.ts"
 import * as SessionStore from "../src/SessionStore.ts"
 import * as Http from "./utils/http.ts"
+import { layerClient, layerDatabase } from "./utils/postgres.ts"
 
 const secret = "Wq3Zk0nJ5vXo8uT1rYc6sBd9hLf2mAe4"
 
@@ -299,10 +302,31 @@ const Holds = HttpRouter.add(
   )
 )
 
+interface Recorded {
+  readonly config: { readonly [name: string]: unknown }
+  readonly steps: ReadonlyArray<{
+    readonly set_cookie: ReadonlyArray<string>
+    readonly kong_calls?: ReadonlyArray<{
+      readonly entity: { readonly session_id: string; readonly data: string; readonly expires: number }
+    }>
+  }>
+}
+
+/** What a Kong did first: its settings, its cookie, and its row if it has one. */
+const load = (name: string) => {
+  const { config: { storage: _, ...config }, steps }: Recorded = JSON.parse(
+    readFileSync(new URL(`vectors/${name}.json`, import.meta.url), "utf8")
+  )
+  const [, cookie = ""] = /^session=([^;]+)/.exec(steps[0]?.set_cookie[0] ?? "") ?? []
+  return { config, cookie, row: steps[0]?.kong_calls?.[0]?.entity }
+}
+
 interface Setting {
   readonly server?: Http.Server
   readonly config?: object
   readonly storage?: "cookie" | "memory"
+  /** A store in place of that. */
+  readonly store?: Layer.Layer<SessionStore.SessionStore, unknown, SessionConfig.SessionConfig>
 }
 
 interface Ask {
@@ -314,7 +338,7 @@ interface Ask {
 
 const [node = Http.upgradingServer] = Http.servers
 
-const open = Effect.fnUntraced(function*({ config, server = node, storage = "memory" }: Setting = {}) {
+const open = Effect.fnUntraced(function*({ config, server = node, storage = "memory", store }: Setting = {}) {
   const settings = yield* KongSession.decode({ secret, ...config })
   const probe = Http.makeProbe()
   const surroundings = Http.makeSurroundings()
@@ -334,7 +358,7 @@ const open = Effect.fnUntraced(function*({ config, server = node, storage = "mem
             : Effect.succeed(Option.fromUndefinedOr(found))
         })
     })),
-    Layer.provide(storage === "cookie" ? SessionStore.layerCookie : probe.layer),
+    Layer.provide(store ?? (storage === "cookie" ? SessionStore.layerCookie : probe.layer)),
     Layer.provide(KongSession.layerConfig(settings))
   )
   const port = yield* server.start(app, surroundings)
@@ -655,21 +679,12 @@ describe("KongSession.layer", () => {
 })
 
 describe("cookies that Kong made", () => {
-  interface Recorded {
-    readonly config: { readonly [name: string]: unknown }
-    readonly steps: ReadonlyArray<{ readonly set_cookie?: ReadonlyArray<string> }>
-  }
-
-  const load = (name: string): Recorded =>
-    JSON.parse(readFileSync(new URL(`vectors/${name}.json`, import.meta.url), "utf8"))
-
   describe.each(["k405-kong-cookie", "k415-kong-cookie"])("%s", (name) => {
     it.live("lets its user in", () =>
       Effect.gen(function*() {
-        const { config: { storage: _, ...config }, steps } = load(name)
+        const { config, cookie } = load(name)
         const { ask, jar, known, told } = yield* open({ config, storage: "cookie" })
-        const [, value = ""] = /^session=([^;]+)/.exec(steps[0]?.set_cookie?.[0] ?? "") ?? []
-        jar.set("session", value)
+        jar.set("session", cookie)
         assert.deepStrictEqual(yield* told("/"), bobs)
         assert.deepStrictEqual((yield* ask("/", { key: "bob's", headers: { insist: "1" } })).setCookies, [])
         known.delete(bob.id)
@@ -677,4 +692,50 @@ describe("cookies that Kong made", () => {
         assert.strictEqual(jar.get("session"), undefined)
       }))
   })
+})
+
+layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServices: true })("Kong's tables", (it) => {
+  const openTables = Effect.fnUntraced(function*(config: object) {
+    const client = yield* Effect.context<SqlClient.SqlClient>()
+    const sql = Context.get(client, SqlClient.SqlClient)
+    const gateway = yield* open({
+      config: { ...config, storage: "kong" },
+      store: Layer.provide(KongSessionStore.layer, Layer.succeedContext(client))
+    })
+    const rows = Effect.map(sql`SELECT session_id, expires FROM sessions`, (rows) => rows.length)
+    return { ...gateway, sql, rows }
+  })
+
+  it.effect("what is saved is found at once, and gone after the logout", () =>
+    Effect.gen(function*() {
+      const { ask, jar, known, rows, time, told } = yield* openTables({ secret })
+      // Kong's trigger goes by the database's clock.
+      time.advance(Math.floor(Date.now() / 1000) - 1_795_400_000)
+      yield* ask("/", { key: "bob's" })
+      assert.deepStrictEqual(yield* told("/"), bobs)
+      assert.strictEqual(jar.get("session")?.length, 110)
+      assert.strictEqual(yield* rows, 1)
+      const before = jar.copy()
+      yield* ask("/?session_logout", { method: "POST" })
+      assert.deepStrictEqual([yield* rows, yield* told("/", {}, before)], [0, guests])
+      yield* ask("/", { key: "bob's" })
+      known.delete(bob.id)
+      assert.deepStrictEqual(yield* told("/"), guests)
+      assert.strictEqual(yield* rows, 0)
+    }))
+
+  it.effect.each(["k405-kong-storage", "k415-kong-storage"])(
+    "%s lets its user in, with groups",
+    (name) =>
+      Effect.gen(function*() {
+        const { config, cookie, row } = load(name)
+        const { jar, known, rows, sql, told } = yield* openTables(config)
+        yield* sql`INSERT INTO sessions ${sql.insert({ id: "00000000-0000-4000-8000-000000000001", ...row })}`
+        jar.set("session", cookie)
+        assert.deepStrictEqual(yield* told("/"), { ...bobs, "x-authenticated-groups": "admins" })
+        known.delete(bob.id)
+        assert.deepStrictEqual(yield* told("/"), guests)
+        assert.strictEqual(yield* rows, 0)
+      })
+  )
 })
