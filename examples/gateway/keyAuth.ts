@@ -1,0 +1,77 @@
+/** Kong's plugin key-auth. */
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import { Effect } from "effect"
+import * as Access from "./access.ts"
+import * as Answers from "./answers.ts"
+import { readFields } from "./body.ts"
+import { fingerprint } from "./model.ts"
+import type { Consumer, Gateway } from "./model.ts"
+import type { KeyAuth } from "./schema.ts"
+
+type Found =
+  | { readonly _tag: "Key"; readonly key: string; readonly name: string }
+  | { readonly _tag: "None" | "Duplicate" }
+
+/** What is given under a name, in one place: each time. */
+const inHeaders = ({ request }: Access.Access, name: string): ReadonlyArray<string> =>
+  NodeHttpServerRequest.toIncomingMessage(request).rawHeaders.filter((_, index, headers) =>
+    index % 2 === 1 && headers[index - 1]?.toLowerCase() === name.toLowerCase()
+  )
+
+const inQuery = ({ query }: Access.Access, name: string): ReadonlyArray<string> =>
+  new URLSearchParams(query).getAll(name)
+
+const find = Effect.fnUntraced(function*(config: KeyAuth, access: Access.Access) {
+  for (const name of config.key_names) {
+    const places = [
+      ...(config.key_in_header ? [Effect.succeed(inHeaders(access, name))] : []),
+      ...(config.key_in_query ? [Effect.succeed(inQuery(access, name))] : []),
+      ...(config.key_in_body ? [Effect.map(readFields(access.request), (fields) => fields.getAll(name))] : [])
+    ]
+    for (const place of places) {
+      const [key, ...others] = yield* place
+      if (others.length > 0) return { _tag: "Duplicate" } satisfies Found
+      if (key !== undefined && key !== "") return { _tag: "Key", key, name } satisfies Found
+    }
+  }
+  return { _tag: "None" } satisfies Found
+})
+
+const hide = (config: KeyAuth, access: Access.Access, name: string): Access.Access => {
+  if (!config.hide_credentials) return access
+  const { args, fields, headers } = access.hidden
+  return {
+    ...access,
+    hidden: {
+      args: [...args, name],
+      headers: [...headers, name.toLowerCase()],
+      fields: config.key_in_body ? [...fields, name] : fields
+    }
+  }
+}
+
+const messages = { None: "No API key found in request", Duplicate: "Duplicate API key found" }
+
+/** The plugin of one configuration. */
+export const make = (
+  config: KeyAuth,
+  fallback: Consumer | undefined,
+  { keys }: Gateway
+): (access: Access.Access) => Effect.Effect<Access.Outcome> => {
+  const challenge = config.realm === undefined ? "Key" : `Key realm="${config.realm}"`
+  const refuse = (access: Access.Access, message: string): Access.Outcome =>
+    fallback === undefined
+      ? Access.answer(Answers.error(401, message, access.id, { "www-authenticate": challenge }))
+      : Access.proceed(Access.anonymous(access, fallback))
+  return Effect.fnUntraced(function*(access) {
+    if (!config.run_on_preflight && access.request.method === "OPTIONS") return Access.proceed(access)
+    if (fallback !== undefined && Access.isAuthenticated(access)) return Access.proceed(access)
+    const found = yield* find(config, access)
+    if (found._tag !== "Key") return refuse(access, messages[found._tag])
+    const hidden = hide(config, access, found.name)
+    const credential = keys.get(fingerprint(found.key))
+    return credential === undefined
+      ? refuse(hidden, "Unauthorized")
+      : Access.proceed(Access.authenticated(hidden, credential))
+  })
+}
