@@ -15,6 +15,8 @@ export interface Access {
   /** The query, without the question mark; `undefined` where there is none. */
   readonly query: string | undefined
   readonly client: Client | undefined
+  /** The body, where a plugin has read it. */
+  readonly body: Uint8Array | undefined
   /** Credentials that upstream must not see. */
   readonly hidden: {
     readonly headers: ReadonlyArray<string>

@@ -21,21 +21,19 @@ const inHeaders = ({ request }: Access.Access, name: string): ReadonlyArray<stri
 const inQuery = ({ query }: Access.Access, name: string): ReadonlyArray<string> =>
   new URLSearchParams(query).getAll(name)
 
-const find = Effect.fnUntraced(function*(config: KeyAuth, access: Access.Access) {
+const find = (config: KeyAuth, access: Access.Access, fields: URLSearchParams | undefined): Found => {
   for (const name of config.key_names) {
     const places = [
-      ...(config.key_in_header ? [Effect.succeed(inHeaders(access, name))] : []),
-      ...(config.key_in_query ? [Effect.succeed(inQuery(access, name))] : []),
-      ...(config.key_in_body ? [Effect.map(readFields(access.request), (fields) => fields.getAll(name))] : [])
+      config.key_in_header ? inHeaders(access, name) : [],
+      config.key_in_query ? inQuery(access, name) : [],
+      fields?.getAll(name) ?? []
     ]
-    for (const place of places) {
-      const [key, ...others] = yield* place
-      if (others.length > 0) return { _tag: "Duplicate" } satisfies Found
-      if (key !== undefined && key !== "") return { _tag: "Key", key, name } satisfies Found
-    }
+    const [key, ...others] = places.find(({ length }) => length > 0) ?? []
+    if (others.length > 0) return { _tag: "Duplicate" }
+    if (key !== undefined && key !== "") return { _tag: "Key", key, name }
   }
-  return { _tag: "None" } satisfies Found
-})
+  return { _tag: "None" }
+}
 
 const hide = (config: KeyAuth, access: Access.Access, name: string): Access.Access => {
   if (!config.hide_credentials) return access
@@ -63,15 +61,22 @@ export const make = (
     fallback === undefined
       ? Access.answer(Answers.error(401, message, access.id, { "www-authenticate": challenge }))
       : Access.proceed(Access.anonymous(access, fallback))
-  return Effect.fnUntraced(function*(access) {
-    if (!config.run_on_preflight && access.request.method === "OPTIONS") return Access.proceed(access)
-    if (fallback !== undefined && Access.isAuthenticated(access)) return Access.proceed(access)
-    const found = yield* find(config, access)
+  const authenticate = (access: Access.Access, fields: URLSearchParams | undefined): Access.Outcome => {
+    const found = find(config, access, fields)
     if (found._tag !== "Key") return refuse(access, messages[found._tag])
     const hidden = hide(config, access, found.name)
     const credential = keys.get(fingerprint(found.key))
     return credential === undefined
       ? refuse(hidden, "Unauthorized")
       : Access.proceed(Access.authenticated(hidden, credential))
-  })
+  }
+  return (access) => {
+    if (!config.run_on_preflight && access.request.method === "OPTIONS") return Effect.succeed(Access.proceed(access))
+    if (fallback !== undefined && Access.isAuthenticated(access)) return Effect.succeed(Access.proceed(access))
+    if (!config.key_in_body) return Effect.succeed(authenticate(access, undefined))
+    return Effect.match(readFields(access.request), {
+      onFailure: () => Access.answer(Answers.error(413, "Payload too large", access.id)),
+      onSuccess: (read) => authenticate({ ...access, body: read?.bytes }, read?.fields)
+    })
+  }
 }

@@ -223,7 +223,9 @@ const build = (file: Schema.Declarative): Result.Result<Gateway, ReadonlyArray<s
   }
 
   const passwords = new Map<string, { readonly credential: Credential; readonly password: Redacted.Redacted }>()
-  for (const { at, consumer, value } of ofConsumers("basicauth_credentials", (holder) => holder.basicauth_credentials)) {
+  for (
+    const { at, consumer, value } of ofConsumers("basicauth_credentials", (holder) => holder.basicauth_credentials)
+  ) {
     const { id, password, username } = value
     if (passwords.has(username)) problems.push(`${Schema.pathOf(at)}.username is another credential's too`)
     passwords.set(username, { password, credential: toCredential("basicauth_credentials", id, username, consumer) })

@@ -5,7 +5,9 @@ const Flag = (byDefault: boolean) => Schema.Boolean.pipe(Schema.withDecodingDefa
 const optional = Schema.optionalKey
 const Text = Schema.NonEmptyString
 const Secret = Schema.RedactedFromValue(Schema.NonEmptyString)
-const Uuid = Schema.String.check(Schema.isPattern(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i, { message: "is no UUID" }))
+const Uuid = Schema.String.check(
+  Schema.isPattern(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i, { message: "is no UUID" })
+)
 const Integer = (minimum: number, maximum: number) =>
   Schema.Int.check(Schema.isBetween({ minimum, maximum }, { message: `is not between ${minimum} and ${maximum}` }))
 const Timeout = Integer(1, 2 ** 31 - 2).pipe(Schema.withDecodingDefaultKey(Effect.succeed(60_000)))
@@ -30,7 +32,9 @@ const path = Schema.String.check(
 )
 
 const host = Schema.String.check(
-  Schema.isPattern(/^(\*\.[^*:]+|[^*:]+\.\*|[^*:]+)(:\d+)?$/, { message: "is no host, nor one with a wildcard label at an end" })
+  Schema.isPattern(/^(\*\.[^*:]+|[^*:]+\.\*|[^*:]+)(:\d+)?$/, {
+    message: "is no host, nor one with a wildcard label at an end"
+  })
 )
 
 const headerName = Schema.String.check(Schema.isPattern(/^[\w-]+$/, { message: "is no header name" }))
@@ -135,7 +139,9 @@ export type Consumer = typeof Consumer.Type
 export const Declarative = Schema.Struct({
   _format_version: oneOf("1.1", "2.1", "3.0"),
   // `false` says that passwords are hashed already.
-  _transform: optional(Schema.Literals([true]).annotate({ message: "is not supported; passwords are read as plain text" })),
+  _transform: optional(
+    Schema.Literals([true]).annotate({ message: "is not supported; passwords are read as plain text" })
+  ),
   _comment: common._comment,
   _ignore: common._ignore,
   services: optional(Schema.Array(Service)),
