@@ -32,7 +32,8 @@ export const make = (
 > => {
   const route = Router.make(gateway.routes)
   const plugins = Plugins.make(gateway)
-  return Effect.gen(function*() {
+  // As a router does it: what waits for upstream ends when the client goes away.
+  return Effect.interruptible(Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
     const id = makeId()
     if (request.headers["upgrade"]?.toLowerCase() === "websocket") {
@@ -48,5 +49,5 @@ export const make = (
     const { service } = match.route
     if (service === undefined) return Answers.error(503, "no Service found with those values", id)
     return yield* (yield* Proxy).forward({ access: outcome.access, match, service, path })
-  })
+  }))
 }

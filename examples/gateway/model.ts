@@ -1,5 +1,5 @@
 /** What a declarative file says, with its references followed: what the gateway works on. */
-import { Redacted } from "effect"
+import type { Redacted } from "effect"
 import { createHash } from "node:crypto"
 import type { BasicAuth, KeyAuth, Termination } from "./schema.ts"
 

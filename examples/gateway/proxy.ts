@@ -1,8 +1,8 @@
 /** The way to upstream and back. Bodies pass as they come, in both directions. */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Context, Data, Deferred, Effect, Layer, Scope, Stream } from "effect"
-import { HttpClient, HttpClientError, HttpClientRequest, HttpServerResponse } from "effect/http"
-import type { HttpClientResponse, HttpMethod, HttpServerRequest } from "effect/http"
+import { HttpClient, HttpClientRequest, HttpServerResponse } from "effect/http"
+import type { HttpClientError, HttpClientResponse, HttpMethod, HttpServerRequest } from "effect/http"
 import type { Access } from "./access.ts"
 import * as Answers from "./answers.ts"
 import * as Body from "./body.ts"
