@@ -86,7 +86,9 @@ const version = (session: number, number: number): Version => ({
   key: key(session, number),
   data,
   deadline,
-  index: [{ audience: "shop", subject: `user-${session}` }]
+  latestDeadline: deadline,
+  index: [{ audience: "shop", subject: `user-${session}` }],
+  remember: undefined
 })
 
 /** What a workload met must be what it wanted, or its speed means nothing. */

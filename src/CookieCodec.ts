@@ -70,7 +70,7 @@ export interface SetCookie {
 }
 
 /**
- * Cookies to bytes and back.
+ * Cookies of one name to bytes and back.
  *
  * **Details**
  *
@@ -79,12 +79,12 @@ export interface SetCookie {
  * must fit: times and offsets that their fields cannot hold, and keys that there
  * are not, die.
  *
- * @category services
+ * @category models
  * @since 0.1.0
  */
-export class CookieCodec extends Context.Service<CookieCodec, {
+export interface Codec {
   /**
-   * The values of the session cookie in a Cookie request header, in the order in
+   * The values of the cookie in a Cookie request header, in the order in
    * which they stand, at most sixteen: browsers send the one with the longest path
    * first, and a planted one must not hide ours.
    */
@@ -135,40 +135,87 @@ export class CookieCodec extends Context.Service<CookieCodec, {
     sender: Sender
   ) => Effect.Effect<Presented>
 
-  /** SHA-256 of the version's sid: under what a store finds it. */
+  /** The version's sid, 32 bytes: a bearer secret. */
+  readonly sid: (presented: Presented) => Redacted.Redacted<Uint8Array>
+
+  /** SHA-256 of the version's sid: under what a store of our own finds it. */
   readonly storageKey: (presented: Presented) => Effect.Effect<Uint8Array>
 
-  /** Encrypts a successor's header so that only the holder of `old` can read it. */
-  readonly sealSuccessor: (old: Presented, successor: Presented) => Effect.Effect<Uint8Array>
+  /**
+   * Encrypts a successor's header so that only the holder of `old` can read it, and
+   * with it the header of the other cookie, session or remember, that was set beside it.
+   */
+  readonly sealSuccessor: (
+    old: Presented,
+    successor: Presented,
+    beside?: Presented | undefined
+  ) => Effect.Effect<Uint8Array>
 
   /**
    * What `sealSuccessor` sealed, and the index of the key it was made under; or
    * `undefined` where it does not open.
    */
-  readonly openSuccessor: (
-    old: Presented,
+  readonly openSuccessor: (old: Presented, sealed: Uint8Array) => Effect.Effect<Successor | undefined>
+
+  /** Encrypts 32 bytes, the key of a session's info, so that only the holder of this version can read them. */
+  readonly sealInfoKey: (presented: Presented, infoKey: Redacted.Redacted<Uint8Array>) => Effect.Effect<Uint8Array>
+
+  /** What `sealInfoKey` sealed, under the key that verified the version; or `undefined` where it does not open. */
+  readonly openInfoKey: (
+    presented: Presented,
+    key: number,
     sealed: Uint8Array
-  ) => Effect.Effect<{ readonly presented: Presented; readonly key: number } | undefined>
+  ) => Effect.Effect<Redacted.Redacted<Uint8Array> | undefined>
 
   /**
-   * `Set-Cookie` headers for a whole value; chunks up to `previousChunks` that it no
+   * `Set-Cookie` headers for a version; chunks up to `previousChunks` that it no
    * longer needs are cleared. `host` is the request's, for `cookieDomain: "host"`.
    */
   readonly setCookies: (
-    value: Redacted.Redacted<string>,
+    sealed: Sealed,
     previousChunks: number,
     host: string | undefined
   ) => ReadonlyArray<SetCookie>
 
-  /** `Set-Cookie` for a touched header: the first chunk alone, with the rest of its value as presented. */
-  readonly setHeader: (touched: Presented, value: string, host: string | undefined) => SetCookie
+  /** `Set-Cookie` for a header alone: the first chunk, with the rest of its value as presented. */
+  readonly setHeader: (presented: Presented, value: string, host: string | undefined) => SetCookie
 
-  /** `Set-Cookie` headers that delete a session of so many chunks, with every attribute it was set with. */
+  /** `Set-Cookie` headers that delete so many chunks, with every attribute they were set with. */
   readonly clearCookies: (chunks: number, host: string | undefined) => ReadonlyArray<SetCookie>
 
   /** How many cookies a session with this header takes; more than nine are a `CookieSizeLimit`. */
   readonly chunks: (header: Header) => number
-}>()("effect-session/CookieCodec") {}
+}
+
+/**
+ * What a superseded version leads to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Successor {
+  readonly presented: Presented
+  /** The index of the key that both headers were made under. */
+  readonly key: number
+  /** The header of the other cookie that was set with it. */
+  readonly beside: Presented | undefined
+}
+
+/**
+ * The session cookie to bytes and back, and the remember cookie too: it has the same
+ * layout, under another name, with a lifetime and a key that is costly to derive.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class CookieCodec extends Context.Service<
+  CookieCodec,
+  Codec & {
+    readonly remember: Codec
+    /** A Cookie request header without the cookies of both, or `undefined` if nothing is left. */
+    readonly strip: (cookies: string) => string | undefined
+  }
+>()("effect-session/CookieCodec") {}
 
 /** As many cookies of one name as a request is searched for. */
 const maxCandidates = 16
@@ -179,8 +226,22 @@ const ivSize = 12
 
 const macKeySize = 32
 
-/** A successor that is sealed: a random iv, the header's ciphertext, the tag. */
-const sealedSuccessorSize = ivSize + Layout.headerSize + Layout.tagSize
+/** What a random iv and the tag add to what is sealed. */
+const sealedOverhead = ivSize + Layout.tagSize
+
+const infoKeySize = 32
+
+/** Bytes that `sealInfoKey` answers. */
+export const sealedInfoKeySize: number = infoKeySize + sealedOverhead
+
+/**
+ * lua-resty-session's `remember_safety`: rounds of PBKDF2 that the remember cookie's key
+ * takes, or HKDF.
+ */
+const iterations = { "None": undefined, "Low": 1_000, "Medium": 10_000, "High": 100_000, "Very High": 1_000_000 }
+
+/** RFC 6265bis, section 5.5: what browsers cut longer lifetimes to. */
+const longestLifetime = 400 * 24 * 60 * 60
 
 const utf8 = new TextEncoder()
 
@@ -203,6 +264,7 @@ const infoFor = (purpose: string): (header: Uint8Array) => Uint8Array => {
 const encryptionInfo = infoFor("encryption")
 const authenticationInfo = infoFor("authentication")
 const successorInfo = infoFor("successor")
+const infoKeyInfo = infoFor("info")
 
 // HTTP headers are bytes, which JavaScript shows as characters up to 255; the reference hashes the bytes.
 const latin1 = (header: string): Uint8Array => {
@@ -227,9 +289,18 @@ const bindMarker = utf8.encode("#")
 
 const notBase64Url = /[^\w-]+/g
 
+/** Of a cookie and its further chunks. */
+const namesOf = (name: string): ReadonlyArray<string> => [
+  name,
+  ...Array.from({ length: Layout.maxCookies - 1 }, (_, i) => `${name}${i + 2}`)
+]
+
 const present = (bytes: Uint8Array): Presented => ({ header: Layout.read(bytes), bytes: Redacted.make(bytes) })
 
-const make = Effect.gen(function*() {
+const noKey = (key: number): Effect.Effect<never> => Effect.die(new RangeError(`There is no session key ${key}`))
+
+/** What the two cookies have in common: everything that does not depend on a name. */
+const prepare = Effect.gen(function*() {
   const crypto = yield* Crypto
   const settings = yield* SessionConfig
   const { deflate, inflate } = Deflate.make()
@@ -237,21 +308,65 @@ const make = Effect.gen(function*() {
   const keys = yield* Effect.forEach(settings.keys, (key) => {
     const secret = Redacted.value(key)
     const ikm = typeof secret === "string" ? crypto.sha256(utf8.encode(secret)) : Effect.succeed(secret)
-    return Effect.map(ikm, crypto.hkdf)
+    return Effect.map(ikm, (ikm) => ({ ikm: Redacted.make(ikm), expand: crypto.hkdf(ikm) }))
   })
 
-  const name = settings.cookieName
+  const derive = (key: number, info: Uint8Array, length: number): Effect.Effect<Uint8Array> =>
+    keys[key]?.expand(info, length) ?? noKey(key)
+
+  const stretch = (key: number, salt: Uint8Array, iterations: number, length: number): Effect.Effect<Uint8Array> => {
+    const ikm = keys[key]?.ikm
+    return ikm === undefined ? noKey(key) : crypto.pbkdf2(Redacted.value(ikm), salt, { iterations, length })
+  }
+
+  return { crypto, settings, keys, derive, stretch, deflate, inflate }
+})
+
+type Prepared = Effect.Success<typeof prepare>
+
+/** What tells the two cookies apart. */
+interface Role {
+  /** With the prefix. */
+  readonly name: string
+  /** The key and the iv of a payload: 44 bytes. */
+  readonly payloadSecret: (key: number, bytes: Uint8Array) => Effect.Effect<Uint8Array>
+  /** Attributes that depend on the version. */
+  readonly lifetime: (header: Header) => string
+}
+
+const sessionRole = ({ derive, settings }: Prepared): Role => ({
+  name: settings.cookieName,
+  payloadSecret: (key, bytes) => derive(key, encryptionInfo(bytes), keySize + ivSize),
+  lifetime: () => ""
+})
+
+const rememberRole = ({ derive, settings, stretch }: Prepared): Role => {
+  const rounds = iterations[settings.rememberSafety]
+  const { rememberRollingTimeout: timeout } = settings
+  const age = timeout === 0 ? longestLifetime : Math.min(timeout, longestLifetime)
+  return {
+    name: settings.rememberCookieName,
+    payloadSecret: (key, bytes) =>
+      rounds === undefined
+        ? derive(key, encryptionInfo(bytes), keySize + ivSize)
+        : stretch(key, encryptionInfo(bytes), rounds, keySize + ivSize),
+    // From the session's first save, as the reference counts.
+    lifetime: ({ creationTime }) => `; Expires=${new Date((creationTime + age) * 1000).toUTCString()}; Max-Age=${age}`
+  }
+}
+
+const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role): Codec => {
+  const { crypto, deflate, derive, inflate, keys, settings } = prepared
+  const names = namesOf(name)
   const named = (name: string) => CookieHeader.named(name, settings.cookieNameExact)
-  const names = [name, ...Array.from({ length: Layout.maxCookies - 1 }, (_, i) => `${name}${i + 2}`)]
   const session = named(name)
   const furtherChunks = names.slice(1).map(named)
   const room = Layout.room(name.length)
+  // What is saved has to fit into the cookie that brings it back, too.
+  const measured = settings.remember
+    ? Layout.room(Math.max(settings.cookieName.length, settings.rememberCookieName.length))
+    : room
   const attributesFor = Attributes.make(settings)
-
-  const derive = (key: number, info: Uint8Array, length: number): Effect.Effect<Uint8Array> => {
-    const expand = keys[key]
-    return expand === undefined ? Effect.die(new RangeError(`There is no session key ${key}`)) : expand(info, length)
-  }
 
   /** What a MAC covers. The flags in the header decide what it is bound to, not the settings. */
   const messageOf = (bytes: Uint8Array, flags: number, sender: Sender): Effect.Effect<Uint8Array> => {
@@ -292,7 +407,7 @@ const make = Effect.gen(function*() {
       const encoded = utf8.encode(Layout.encodePayload(payload))
       return Effect.flatMap(compress(encoded), (plaintext) => {
         const size = Base64Url.encodedLength(plaintext.length)
-        const limit = placement === "Cookie" ? room.all - Layout.headerCharacters : Layout.maxUint24
+        const limit = placement === "Cookie" ? measured.all - Layout.headerCharacters : Layout.maxUint24
         return size <= limit
           ? Effect.succeed({ plaintext, dataSize: size, flags: plaintext === encoded ? 0 : Flag.Deflate })
           : Effect.fail(new TooLarge({ size, limit }))
@@ -304,7 +419,38 @@ const make = Effect.gen(function*() {
   const chunks = (header: Header): number =>
     (header.flags & Flag.Storage) === 0 ? Layout.chunkCount(room, Layout.headerCharacters + header.dataSize) : 1
 
-  return CookieCodec.of({
+  /** Encrypts under a key that only this version yields. An iv of its own: several things are sealed for one version. */
+  const sealFor = (
+    presented: Presented,
+    key: number,
+    info: Uint8Array,
+    plaintext: Uint8Array
+  ): Effect.Effect<Uint8Array> =>
+    Effect.flatMap(
+      crypto.randomBytes(ivSize),
+      (iv) =>
+        Effect.flatMap(derive(key, info, keySize), (secret) =>
+          Effect.map(
+            crypto.encrypt(secret, iv, plaintext, Layout.additionalData(Redacted.value(presented.bytes))),
+            (sealed) => concat(iv, sealed)
+          ))
+    )
+
+  const openFor = (
+    presented: Presented,
+    key: number,
+    info: Uint8Array,
+    sealed: Uint8Array
+  ): Effect.Effect<Uint8Array | undefined> =>
+    Effect.flatMap(derive(key, info, keySize), (secret) =>
+      crypto.decrypt(
+        secret,
+        sealed.subarray(0, ivSize),
+        sealed.subarray(ivSize),
+        Layout.additionalData(Redacted.value(presented.bytes))
+      ))
+
+  return {
     find: (cookies) => session.all(cookies, maxCandidates),
 
     decode: (value) => {
@@ -346,7 +492,7 @@ const make = Effect.gen(function*() {
 
     open: (presented, key, ciphertext) => {
       const bytes = Redacted.value(presented.bytes)
-      return Effect.flatMap(derive(key, encryptionInfo(bytes), keySize + ivSize), (secret) =>
+      return Effect.flatMap(payloadSecret(key, bytes), (secret) =>
         Effect.flatMap(
           crypto.decrypt(
             secret.subarray(0, keySize),
@@ -376,7 +522,7 @@ const make = Effect.gen(function*() {
         rollingOffset,
         dataSize
       })
-      const secret = yield* derive(0, encryptionInfo(bytes), keySize + ivSize)
+      const secret = yield* payloadSecret(0, bytes)
       const sealed = yield* crypto.encrypt(
         secret.subarray(0, keySize),
         secret.subarray(keySize),
@@ -395,47 +541,52 @@ const make = Effect.gen(function*() {
         authenticate(Layout.withIdlingOffset(Redacted.value(presented.bytes), idlingOffset), key, sender)
       ),
 
+    sid: ({ bytes }) => Redacted.make(Layout.sid(Redacted.value(bytes))),
+
     storageKey: (presented) => crypto.sha256(Layout.sid(Redacted.value(presented.bytes))),
 
-    sealSuccessor: (old, successor) => {
-      const bytes = Redacted.value(old.bytes)
-      // Racing requests seal different successors under one old sid: an iv from that sid would serve more than once.
-      return Effect.flatMap(
-        crypto.randomBytes(ivSize),
-        (iv) =>
-          Effect.flatMap(derive(0, successorInfo(bytes), keySize), (secret) =>
-            Effect.map(
-              crypto.encrypt(secret, iv, Redacted.value(successor.bytes), Layout.additionalData(bytes)),
-              (sealed) => concat(iv, sealed)
-            ))
+    sealSuccessor: (old, successor, beside) => {
+      const header = Redacted.value(successor.bytes)
+      return sealFor(
+        old,
+        0,
+        successorInfo(Redacted.value(old.bytes)),
+        beside === undefined ? header : concat(header, Redacted.value(beside.bytes))
       )
     },
 
     openSuccessor: (old, sealed) => {
-      const bytes = Redacted.value(old.bytes)
-      const info = successorInfo(bytes)
-      const iv = sealed.subarray(0, ivSize)
-      const firstFrom = (
-        key: number
-      ): Effect.Effect<{ readonly presented: Presented; readonly key: number } | undefined> =>
+      const info = successorInfo(Redacted.value(old.bytes))
+      const firstFrom = (key: number): Effect.Effect<Successor | undefined> =>
         key === keys.length
           ? Effect.undefined
-          : Effect.flatMap(derive(key, info, keySize), (secret) =>
-            Effect.flatMap(
-              crypto.decrypt(secret, iv, sealed.subarray(ivSize), Layout.additionalData(bytes)),
-              (opened) =>
-                opened === undefined ? firstFrom(key + 1) : Effect.succeed({ presented: present(opened), key })
-            ))
-      return sealed.length === sealedSuccessorSize ? firstFrom(0) : Effect.undefined
+          : Effect.flatMap(
+            openFor(old, key, info, sealed),
+            (opened) => opened === undefined ? firstFrom(key + 1) : Effect.succeed(toSuccessor(opened, key))
+          )
+      const headers = (sealed.length - sealedOverhead) / Layout.headerSize
+      return headers === 1 || headers === 2 ? firstFrom(0) : Effect.undefined
     },
 
-    setCookies: (value, previousChunks, host) => {
+    sealInfoKey: (presented, infoKey) =>
+      sealFor(presented, 0, infoKeyInfo(Redacted.value(presented.bytes)), Redacted.value(infoKey)),
+
+    openInfoKey: (presented, key, sealed) =>
+      Effect.map(
+        openFor(presented, key, infoKeyInfo(Redacted.value(presented.bytes)), sealed),
+        (infoKey) => infoKey && Redacted.make(infoKey)
+      ),
+
+    setCookies: ({ header, value }, previousChunks, host) => {
       const characters = Redacted.value(value)
       const { clear, set } = attributesFor(host)
       const count = Layout.chunkCount(room, characters.length)
       return names.slice(0, Math.max(count, previousChunks)).map((name, i) => {
         const from = i === 0 ? 0 : room.first + (i - 1) * room.next
-        return { name, rest: i < count ? characters.slice(from, room.first + i * room.next) + set : clear }
+        return {
+          name,
+          rest: i < count ? characters.slice(from, room.first + i * room.next) + set + lifetime(header) : clear
+        }
       })
     },
 
@@ -444,7 +595,10 @@ const make = Effect.gen(function*() {
       const payload = value.slice(Math.max(Layout.headerCharacters, value.length - size))
       // The client wrote this part and nothing has vouched for it: it must not become an attribute, or a header.
       const characters = payload.replace(notBase64Url, "")
-      return { name, rest: Base64Url.encode(Redacted.value(bytes)) + characters + attributesFor(host).set }
+      return {
+        name,
+        rest: Base64Url.encode(Redacted.value(bytes)) + characters + attributesFor(host).set + lifetime(header)
+      }
     },
 
     clearCookies: (chunks, host) => {
@@ -453,6 +607,21 @@ const make = Effect.gen(function*() {
     },
 
     chunks
+  }
+}
+
+const toSuccessor = (headers: Uint8Array, key: number): Successor => ({
+  presented: present(headers.slice(0, Layout.headerSize)),
+  key,
+  beside: headers.length > Layout.headerSize ? present(headers.slice(Layout.headerSize)) : undefined
+})
+
+const make = Effect.map(prepare, (prepared) => {
+  const { cookieName, cookieNameExact, rememberCookieName } = prepared.settings
+  return CookieCodec.of({
+    ...makeCodec(prepared, sessionRole(prepared)),
+    remember: makeCodec(prepared, rememberRole(prepared)),
+    strip: CookieHeader.without([...namesOf(cookieName), ...namesOf(rememberCookieName)], cookieNameExact)
   })
 })
 
@@ -491,7 +660,7 @@ const make = Effect.gen(function*() {
  *     rollingOffset: 0,
  *     flags: 0
  *   }, sender)
- *   return codec.setCookies(sealed.value, 1, undefined)
+ *   return codec.setCookies(sealed, 1, undefined)
  * })
  *
  * const Codec = CookieCodec.layer.pipe(Layer.provide([

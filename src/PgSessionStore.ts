@@ -40,7 +40,7 @@ import type { SessionPort, SessionStore } from "./SessionStore.ts"
 export interface Options {
   /**
    * The beginning of the names of all tables. Default: `"session"`, for
-   * `session_sessions`, `session_superseded`, `session_subjects` and
+   * `session_sessions`, `session_superseded`, `session_subjects`, `session_info` and
    * `session_migrations`. At most 40 of `a-z`, `0-9` and `_`, the first no digit;
    * anything else fails with reason `InvalidConfig`.
    *
@@ -102,8 +102,8 @@ export const migrations = (options: Options): Migrator.Loader =>
  * once: one works, the others wait for it. Doing it again does nothing.
  *
  * The role that serves requests then needs no more than
- * `GRANT SELECT, INSERT, UPDATE, DELETE ON session_sessions, session_superseded, session_subjects`,
- * and `layerStorage`.
+ * `GRANT SELECT, INSERT, UPDATE, DELETE` on `session_sessions`, `session_superseded`,
+ * `session_subjects` and `session_info`, and `layerStorage`.
  *
  * @category layers
  * @since 0.1.0
@@ -214,7 +214,7 @@ export const layer: Layer.Layer<SessionStore | SessionPort, MigrationFailure, Sq
  * @since 0.1.0
  */
 export interface Removed {
-  /** Expired sessions; what they superseded and their index entries go with them, and are not counted. */
+  /** Expired sessions; what they superseded, their index entries and info go with them, and are not counted. */
   readonly sessions: number
   /** Superseded versions of living sessions, whose grace was over more than an hour ago. */
   readonly superseded: number

@@ -22,12 +22,15 @@
  *
  * @since 0.1.0
  */
-import { Context, Duration, Effect, Option, Schema } from "effect"
+import { Context, Duration, Effect, Option, Record, Schema } from "effect"
 import { seconds } from "./internal/clock.ts"
 import { commit } from "./internal/commit.ts"
-import * as Exchange from "./internal/exchange.ts"
+import { type Exchange, fail } from "./internal/exchange.ts"
+import * as Info from "./internal/info.ts"
 import * as Mismatch from "./internal/mismatch.ts"
+import * as Recording from "./internal/recording.ts"
 import { Gone, InvalidData, type SessionDataError, SessionError, SessionRequired } from "./SessionError.ts"
+import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionState from "./SessionState.ts"
 
 /**
@@ -52,7 +55,7 @@ import * as SessionState from "./SessionState.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Handle<Data, Stored, Mismatch = never> {
+export interface Handle<Data, Stored, Mismatch = never, Values = {}> {
   /** The data, with the changes of this request. */
   readonly get: Effect.Effect<Stored, Mismatch>
 
@@ -73,9 +76,23 @@ export interface Handle<Data, Stored, Mismatch = never> {
 
   /**
    * Says whom the session belongs to, and renews it: a session that changes hands must
-   * not keep a sid that somebody may have planted (OWASP, session fixation).
+   * not keep a sid that somebody may have planted (OWASP, session fixation). `remember`
+   * is what the user ticked; see `setRemember`.
    */
-  readonly login: (subject: string) => Effect.Effect<void, SessionError>
+  readonly login: (
+    subject: string,
+    options?: { readonly remember?: boolean | undefined }
+  ) => Effect.Effect<void, SessionError>
+
+  /**
+   * Whether a second cookie shall bring the session back when this one has ended, as
+   * the setting `remember` says where nobody does. Who declines is not remembered as
+   * long as the session lives, whatever is said later (lua-resty-session's `FORGET`).
+   */
+  readonly setRemember: (remember: boolean) => Effect.Effect<void, SessionError>
+
+  /** Values beside the data, of a class that has `info`. */
+  readonly info: InfoHandle<Values>
 
   /** Says whom the session belongs to, and nothing else. */
   readonly setSubject: (subject: string | undefined) => Effect.Effect<void, SessionError>
@@ -113,6 +130,35 @@ export interface Handle<Data, Stored, Mismatch = never> {
 }
 
 /**
+ * What a session's holder does not send along: values that a server keeps beside a
+ * session, under the names that its class gives them, and that change without a new
+ * cookie. For the time of the last visit, an address, a counter.
+ *
+ * **Details**
+ *
+ * With server placement, of two requests that set different values at once both take
+ * effect, and of the same value the last one wins. They are read from the store when
+ * first asked for, and written when the response is ready. Values end with their
+ * session, and with the logout of their class.
+ *
+ * With cookie placement they are part of the cookie, which changes with them, and the
+ * data of the class must be an object.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface InfoHandle<Values> {
+  /** A value, with the changes of this request; none where it was not set, or does not fit its schema. */
+  readonly get: <K extends keyof Values & string>(key: K) => Effect.Effect<Option.Option<Values[K]>>
+
+  /** Sets a value. Where there is no session, it makes one. */
+  readonly set: <K extends keyof Values & string>(key: K, value: Values[K]) => Effect.Effect<void, SessionError>
+
+  /** Removes a value. */
+  readonly remove: (key: keyof Values & string) => Effect.Effect<void, SessionError>
+}
+
+/**
  * What is left on each timeout of a session. `next` is the shortest of them.
  *
  * @category models
@@ -136,6 +182,17 @@ export interface TimeLeft {
 export type OnMismatch<Data> = "reset" | "fail" | ((stored: SessionState.Json) => Option.Option<Data>)
 
 /**
+ * How a value of the info store becomes JSON, and back.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface InfoDefinition {
+  readonly decode: (stored: SessionState.Json) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly encode: (value: unknown) => Effect.Effect<SessionState.Json, Schema.SchemaError>
+}
+
+/**
  * What a session class says of itself.
  *
  * @category models
@@ -151,6 +208,8 @@ export interface Definition<Data, Stored, Mismatch> {
   readonly cookieName: string
   readonly fromStored: (data: Option.Option<Data>) => Stored
   readonly onMismatch: OnMismatch<Data>
+  /** The values of the info store, each with its own name. */
+  readonly info: { readonly [key: string]: InfoDefinition }
   /** Only a type: the errors of reading. */
   readonly Mismatch?: Mismatch
 }
@@ -161,8 +220,8 @@ export interface Definition<Data, Stored, Mismatch> {
  * @category models
  * @since 0.1.0
  */
-export interface Class<Self, Id extends string, Data, Stored, Mismatch>
-  extends Context.ServiceClass<Self, Id, Handle<Data, Stored, Mismatch>>
+export interface Class<Self, Id extends string, Data, Stored, Mismatch, Values = {}>
+  extends Context.ServiceClass<Self, Id, Handle<Data, Stored, Mismatch, Values>>
 {
   readonly definition: Definition<Data, Stored, Mismatch>
 }
@@ -222,12 +281,15 @@ export const Service = <Self>(): <
   const Id extends string,
   S extends Schema.Codec<unknown, unknown>,
   const M extends OnMismatch<unknown> = "reset",
-  I extends S["Type"] | undefined = undefined
+  I extends S["Type"] | undefined = undefined,
+  V extends { readonly [key: string]: Schema.Codec<unknown, unknown> } = {}
 >(
   id: Id,
   options: OptionsBase & {
     readonly data: S
     readonly initial?: I
+    /** Values to keep beside the data, each with its schema; see `InfoHandle`. */
+    readonly info?: V | undefined
     readonly onMismatch?: M | Migrate<NoInfer<S["Type"]>> | undefined
   } & Migrates<M, NoInfer<S["Type"]>>
 ) => Class<
@@ -235,13 +297,15 @@ export const Service = <Self>(): <
   Id,
   S["Type"],
   [I] extends [undefined] ? Option.Option<S["Type"]> : S["Type"],
-  M extends "fail" ? SessionDataError : never
+  M extends "fail" ? SessionDataError : never,
+  { readonly [K in keyof V]: V[K]["Type"] }
 > =>
 <Id extends string>(
   id: Id,
   options: OptionsBase & {
     readonly data: Schema.Codec<unknown, unknown>
     readonly initial?: unknown
+    readonly info?: { readonly [key: string]: Schema.Codec<unknown, unknown> } | undefined
     readonly onMismatch?: OnMismatch<unknown> | undefined
   }
 ) => {
@@ -254,11 +318,17 @@ export const Service = <Self>(): <
     fromStored: options.initial === undefined
       ? (data) => data
       : Option.getOrElse(() => options.initial),
-    onMismatch: options.onMismatch ?? "reset"
+    onMismatch: options.onMismatch ?? "reset",
+    info: Record.map(options.info ?? {}, defineInfo)
   }
   const service = Context.Service<Self, Handle<unknown, unknown>>()(id)
   // The signature above tells the two kinds of class apart; here they are one.
   return Object.assign(service, { definition }) as never
+}
+
+const defineInfo = (schema: Schema.Codec<unknown, unknown>): InfoDefinition => {
+  const codec = Schema.toCodecJson(schema)
+  return { decode: Schema.decodeUnknownEffect(codec), encode: Schema.encodeUnknownEffect(codec) }
 }
 
 /**
@@ -283,9 +353,9 @@ export const Service = <Self>(): <
  * @category accessors
  * @since 0.1.0
  */
-export const required = <Self, Id extends string, Data, Stored, Mismatch>(
-  session: Class<Self, Id, Data, Stored, Mismatch>
-): Effect.Effect<Handle<Data, Stored, Mismatch>, SessionRequired, Self> =>
+export const required = <Self, Id extends string, Data, Stored, Mismatch, Values>(
+  session: Class<Self, Id, Data, Stored, Mismatch, Values>
+): Effect.Effect<Handle<Data, Stored, Mismatch, Values>, SessionRequired, Self> =>
   session.use((handle) => Effect.as(mustExist(handle), handle))
 
 const mustExist = (
@@ -310,22 +380,31 @@ export const requiredAny = (session: Any): Effect.Effect<void, SessionRequired> 
     mustExist(context.mapUnsafe.get(session.key) as Handle<never, never>)
   )
 
-class HandleImpl implements Handle<unknown, unknown, SessionDataError> {
-  readonly #exchange: Exchange.Exchange
+class HandleImpl implements Handle<unknown, unknown, SessionDataError, { readonly [key: string]: unknown }> {
+  readonly #exchange: Exchange
   readonly #id: string
   readonly #definition: Definition<unknown, unknown, unknown>
   readonly #audience: string
 
-  constructor(exchange: Exchange.Exchange, id: string, definition: Definition<unknown, unknown, unknown>) {
+  constructor(exchange: Exchange, id: string, definition: Definition<unknown, unknown, unknown>) {
     this.#exchange = exchange
     this.#id = id
     this.#definition = definition
     this.#audience = definition.audience ?? exchange.engine.settings.audience
+    if (this.#keepsInfo) exchange.keepsInfo = true
+  }
+
+  get #keepsInfo(): boolean {
+    return Object.keys(this.#definition.info).length > 0
+  }
+
+  get #inCookie(): boolean {
+    return this.#exchange.engine.placement._tag === "Cookie"
   }
 
   // Where the store fails, a read has no answer to give; see `Handle`.
   get #entry(): Effect.Effect<SessionState.Entry | undefined> {
-    return Effect.suspend(() => Effect.orDie(Exchange.entry(this.#exchange, this.#audience)))
+    return Effect.suspend(() => Effect.orDie(Recording.entry(this.#exchange, this.#audience)))
   }
 
   get get(): Effect.Effect<unknown, SessionDataError> {
@@ -335,11 +414,17 @@ class HandleImpl implements Handle<unknown, unknown, SessionDataError> {
   #stored(entry: SessionState.Entry | undefined): Effect.Effect<unknown, SessionDataError> {
     return entry === undefined
       ? Effect.sync(() => this.#definition.fromStored(Option.none()))
-      : Effect.map(Mismatch.decode(this.#id, this.#definition, entry.data), this.#definition.fromStored)
+      : Effect.map(
+        Mismatch.decode(this.#id, this.#definition, this.#inCookie ? Info.dataIn(entry.data) : entry.data),
+        this.#definition.fromStored
+      )
   }
 
   set(data: unknown): Effect.Effect<void, SessionError> {
-    return Effect.flatMap(this.#encode(data), (data) => this.#modify((entry) => Effect.succeed({ ...entry, data })))
+    return Effect.flatMap(
+      this.#encode(data),
+      (data) => this.#modify((entry) => Effect.succeed(this.#withData(entry, data)))
+    )
   }
 
   update(f: (data: unknown) => unknown): Effect.Effect<void, SessionError | SessionDataError> {
@@ -347,9 +432,13 @@ class HandleImpl implements Handle<unknown, unknown, SessionDataError> {
       this.#stored(before).pipe(
         Effect.mapError((cause) => new SessionError({ reason: new InvalidData({ session: this.#id, cause }) })),
         Effect.flatMap((data) => this.#encode(f(data))),
-        Effect.map((data) => ({ ...entry, data }))
+        Effect.map((data) => this.#withData(entry, data))
       )
     )
+  }
+
+  #withData(entry: SessionState.Entry, data: SessionState.Json): SessionState.Entry {
+    return { ...entry, data: this.#inCookie ? Info.withData(entry.data, data) : data }
   }
 
   #encode(data: unknown): Effect.Effect<SessionState.Json, SessionError> {
@@ -367,7 +456,7 @@ class HandleImpl implements Handle<unknown, unknown, SessionDataError> {
   ): Effect.Effect<void, SessionError> {
     const audience = this.#audience
     const fresh: SessionState.Entry = { audience, data: {}, subject: this.#exchange.engine.settings.subject }
-    return Exchange.modify(this.#exchange, { audience, kind: "Data", apply: (entry) => f(entry ?? fresh, entry) })
+    return Recording.modify(this.#exchange, { audience, kind: "Data", apply: (entry) => f(entry ?? fresh, entry) })
   }
 
   get exists(): Effect.Effect<boolean> {
@@ -378,8 +467,50 @@ class HandleImpl implements Handle<unknown, unknown, SessionDataError> {
     return Effect.map(this.#entry, (entry) => Option.fromUndefinedOr(entry?.subject))
   }
 
-  login(subject: string): Effect.Effect<void, SessionError> {
-    return Effect.andThen(this.setSubject(subject), this.renew)
+  login(subject: string, options?: { readonly remember?: boolean | undefined }): Effect.Effect<void, SessionError> {
+    const login = Effect.andThen(this.setSubject(subject), this.renew)
+    return options?.remember === undefined ? login : Effect.andThen(login, this.setRemember(options.remember))
+  }
+
+  setRemember(remember: boolean): Effect.Effect<void, SessionError> {
+    return Recording.setRemember(this.#exchange, remember)
+  }
+
+  get info(): InfoHandle<{ readonly [key: string]: unknown }> {
+    return {
+      get: (key) =>
+        Effect.flatMap(
+          Effect.suspend(() => Effect.orDie(Info.get(this.#exchange, this.#audience, key))),
+          (stored) => stored === undefined ? Effect.succeedNone : this.#decodeInfo(key, stored)
+        ),
+      set: (key, value) =>
+        Effect.flatMap(
+          this.#encodeInfo(key, value),
+          (value) => Info.set(this.#exchange, this.#id, { audience: this.#audience, key, value })
+        ),
+      remove: (key) => Info.set(this.#exchange, this.#id, { audience: this.#audience, key, value: undefined })
+    }
+  }
+
+  #decodeInfo(key: string, stored: SessionState.Json): Effect.Effect<Option.Option<unknown>> {
+    const decoded = this.#definition.info[key]?.decode(stored)
+    return decoded === undefined
+      ? Effect.succeedNone
+      : Effect.matchEffect(decoded, {
+        onFailure: () => Effect.as(SessionEvents.emit({ _tag: "SessionReset", session: this.#id }), Option.none()),
+        onSuccess: Effect.succeedSome
+      })
+  }
+
+  #encodeInfo(key: string, value: unknown): Effect.Effect<SessionState.Json, SessionError> {
+    const encoded = this.#definition.info[key]?.encode(value)
+    return encoded === undefined
+      // The types allow no other key than the class has.
+      ? Effect.die(new TypeError(`${this.#id} has no info "${key}"`))
+      : Effect.mapError(
+        encoded,
+        (cause) => new SessionError({ reason: new InvalidData({ session: this.#id, cause }) })
+      )
   }
 
   setSubject(subject: string | undefined): Effect.Effect<void, SessionError> {
@@ -387,25 +518,26 @@ class HandleImpl implements Handle<unknown, unknown, SessionDataError> {
   }
 
   get renew(): Effect.Effect<void, SessionError> {
-    return Exchange.renew(this.#exchange)
+    return Recording.renew(this.#exchange)
   }
 
   get logout(): Effect.Effect<void, SessionError> {
-    return Exchange.logout(this.#exchange, this.#audience)
+    const logout = Effect.suspend(() => Recording.logout(this.#exchange, this.#audience))
+    return this.#keepsInfo ? Effect.andThen(Info.clear(this.#exchange, this.#audience), logout) : logout
   }
 
   get destroy(): Effect.Effect<void, SessionError> {
-    return Exchange.destroy(this.#exchange)
+    return Recording.destroy(this.#exchange)
   }
 
   get open(): Effect.Effect<void, SessionError> {
-    return Effect.asVoid(Effect.suspend(() => Exchange.entry(this.#exchange, this.#audience)))
+    return Effect.asVoid(Effect.suspend(() => Recording.entry(this.#exchange, this.#audience)))
   }
 
   get commit(): Effect.Effect<void, SessionError> {
     return Effect.flatMap(
       commit(this.#exchange),
-      ({ gone }) => gone ? Exchange.fail(new Gone()) : Effect.void
+      ({ gone }) => gone ? fail(new Gone()) : Effect.void
     )
   }
 
@@ -445,6 +577,6 @@ const duration = (seconds: number | undefined): Option.Option<Duration.Duration>
  *
  * @internal
  */
-export const makeHandle = (exchange: Exchange.Exchange, session: Any): Handle<never, unknown, unknown> =>
+export const makeHandle = (exchange: Exchange, session: Any): Handle<never, unknown, unknown> =>
   // `Any` hides what the data are: only the class that they came from sees them again.
   new HandleImpl(exchange, session.key, session.definition as Definition<unknown, unknown, unknown>) as never

@@ -179,18 +179,35 @@ export interface Options {
   /** Whether an embedded page has its own session for each site that embeds it (CHIPS). Default: `false`. */
   readonly cookiePartitioned?: boolean | undefined
   /**
-   * Whether a second, long-lived cookie brings sessions back. Default: `false`.
+   * Whether a second, long-lived cookie brings sessions back that have ended by their
+   * timeouts, or with the browser. Default: `false`.
+   *
+   * **Details**
+   *
+   * It is set with each save that a handler asks for, unless the user declines (see
+   * `setRemember`), and looked at only where the session cookie is refused. What it
+   * brings back is a new session with the data of the last save, under the same
+   * handle; it is replaced itself, and with server placement its old version is
+   * superseded like a session's. A logout ends both.
    *
    * **Gotchas**
    *
-   * Not available in this version: `true` is refused. The other settings that begin
-   * with `remember` are checked, and have no effect.
+   * OWASP's session management cheat sheet advises against it where much is at stake.
+   * Ask for the password again before what matters: a session that was brought back
+   * says so in no other way than by its age.
    */
   readonly remember?: boolean | undefined
   /**
    * How costly it is to derive the remember cookie's key: PBKDF2 with 1,000
    * (`"Low"`), 10,000, 100,000 or 1,000,000 (`"Very High"`) iterations, or HKDF
-   * (`"None"`). Default: `"Medium"`.
+   * (`"None"`). Default: `"Medium"`. It is derived off the event loop, and only for a
+   * cookie whose MAC verifies.
+   *
+   * **Gotchas**
+   *
+   * The cookie does not say under which of these it was made: remember cookies made
+   * under another one do not open. Against a secret of 32 random bytes PBKDF2 adds
+   * nothing; it is there for the references, which take any text for a secret.
    */
   readonly rememberSafety?: "None" | "Low" | "Medium" | "High" | "Very High" | undefined
   /** As `cookieName`, for the remember cookie, and another one. Default: `"remember"`. */

@@ -34,6 +34,8 @@ export type SessionEvent =
   | { readonly _tag: "SessionSaved"; readonly handle: string | undefined }
   /** A new version, and the old one dead at once. */
   | { readonly _tag: "SessionRenewed"; readonly handle: string | undefined }
+  /** A remember cookie brought the session back. */
+  | { readonly _tag: "SessionRescued"; readonly handle: string | undefined }
   | { readonly _tag: "SessionTouched"; readonly handle: string | undefined }
   /** The session was ended by this request. */
   | { readonly _tag: "SessionEnded"; readonly handle: string | undefined }

@@ -37,7 +37,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Context, Effect, ErrorReporter, Layer, Option } from "effect"
+import { Cause, Context, Effect, ErrorReporter, Layer, Option, Redacted } from "effect"
 import type { Types } from "effect"
 import { Cookies, Headers, HttpEffect, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as CookieCodec from "./CookieCodec.ts"
@@ -45,7 +45,9 @@ import * as Crypto from "./Crypto.ts"
 import { seconds } from "./internal/clock.ts"
 import { close, commit, idle } from "./internal/commit.ts"
 import * as Exchange from "./internal/exchange.ts"
+import { authenticate } from "./internal/opening.ts"
 import * as Properties from "./internal/properties.ts"
+import { drop } from "./internal/recording.ts"
 import { subjectHashes } from "./internal/subject.ts"
 import * as Session from "./Session.ts"
 import { SessionConfig } from "./SessionConfig.ts"
@@ -74,14 +76,22 @@ type Handler<E, R> = Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 export const engine: Effect.Effect<Exchange.Engine, never, Services> = Effect.gen(function*() {
   const settings = yield* SessionConfig
   const crypto = yield* Crypto.Crypto
+  const codec = yield* CookieCodec.CookieCodec
+  const placement = yield* SessionStore
+  const ofReference = placement._tag === "Server" && placement.layout === "Reference"
   const hashes = yield* subjectHashes(settings, crypto)
   return {
     settings,
     crypto,
-    codec: yield* CookieCodec.CookieCodec,
-    placement: yield* SessionStore,
-    // The primary key's spelling stands first.
-    indexSubject: (subject) => Effect.map(hashes(subject), (spellings) => spellings[0] ?? subject)
+    codec,
+    placement,
+    storageKey: ofReference && !settings.hashStorageKey
+      ? (presented) => Effect.sync(() => Redacted.value(codec.sid(presented)))
+      : codec.storageKey,
+    indexSubject: ofReference
+      ? Effect.succeed
+      // The primary key's spelling stands first.
+      : (subject) => Effect.map(hashes(subject), (spellings) => spellings[0] ?? subject)
   }
 })
 
@@ -151,7 +161,7 @@ export const run = <E, R>(
     services = Context.add(services, Current, { exchange, outer })
     HttpEffect.appendPreResponseHandlerUnsafe(context, respond(exchange, audienceOf(exchange, sessions)))
     return Effect.andThen(
-      Exchange.authenticate(exchange),
+      authenticate(exchange),
       engine.settings.requestHeaders.length === 0
         ? watch(exchange, Effect.provideContext(handler, services))
         : Effect.flatMap(
@@ -171,7 +181,7 @@ const audienceOf = (exchange: Exchange.Exchange, [session]: Sessions): string =>
 // The hook sees a response and not what became of the handler. Of an interruption, only what runs on exit is told.
 const watch = <E, R>(exchange: Exchange.Exchange, handler: Handler<E, R>): Handler<E, R> =>
   Effect.onExitPrimitive(handler, (exit) => {
-    if (exit._tag === "Failure" && exit.cause.reasons.some(isFatal)) Exchange.drop(exchange)
+    if (exit._tag === "Failure" && exit.cause.reasons.some(isFatal)) drop(exchange)
     return undefined
   })
 
@@ -407,8 +417,8 @@ export const layerGlobal = <const S extends Sessions>(
  * @category layers
  * @since 0.1.0
  */
-export const layerRequired = <Self, Id extends string, Data, Stored, Mismatch>(
-  session: Session.Class<Self, Id, Data, Stored, Mismatch>
+export const layerRequired = <Self, Id extends string, Data, Stored, Mismatch, Values>(
+  session: Session.Class<Self, Id, Data, Stored, Mismatch, Values>
 ): Layer.Layer<
   HttpRouter.Request.From<"Requires", Self>,
   never,
@@ -418,11 +428,16 @@ export const layerRequired = <Self, Id extends string, Data, Stored, Mismatch>(
     run(engine, [session], Effect.andThen(Session.requiredAny(session), handler))
   ).pipe(Layer.provide(layerServices))
 
+/**
+ * Middleware that gives sessions to routes.
+ *
+ * @internal
+ */
 // A class is only known to be some class here, and TypeScript cannot see what the router computes from it.
-const middleware = <S extends Sessions, E = never>(
+export const middleware = <S extends Sessions, E = never>(
   run: (
     engine: Exchange.Engine,
     handler: Handler<Types.unhandled, never>
-  ) => Handler<Types.unhandled | E, HttpServerRequest.HttpServerRequest>
+  ) => Handler<Types.unhandled | E, unknown>
 ): Layer.Layer<Provided<S>, never, Services | HttpRouter.Request.From<"Error", E>> =>
   HttpRouter.middleware(Effect.map(engine, (engine) => (handler) => run(engine, handler))).layer as never

@@ -102,6 +102,8 @@ export const refusals = {
   LifetimeExceeded: "session lifetime exceeded",
   AbsoluteTimeout: "session absolute timeout exceeded",
   RollingTimeout: "session rolling timeout exceeded",
+  /** Of a remember cookie, which nobody touches. */
+  InvalidIdlingOffset: "invalid session idling offset",
   IdlingTimeout: "session idling timeout exceeded",
   InvalidMac: "invalid session message authentication code",
   /** With server placement: the store has no such version. */
@@ -218,6 +220,39 @@ export const verify = (
 }
 
 /**
+ * The settings that decide how long a remember cookie lives, in seconds; 0 disables.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RememberTimeouts {
+  readonly rememberRollingTimeout: number
+  readonly rememberAbsoluteTimeout: number
+}
+
+const rememberTimeouts = (settings: RememberTimeouts): Timeouts => ({
+  idlingTimeout: 0,
+  rollingTimeout: settings.rememberRollingTimeout,
+  absoluteTimeout: settings.rememberAbsoluteTimeout
+})
+
+/**
+ * `verify` for the header of a remember cookie: it has timeouts of its own, and does
+ * not idle.
+ *
+ * @category verdicts
+ * @since 0.1.0
+ */
+export const verifyRemember = (
+  header: Header,
+  settings: RememberTimeouts,
+  placement: Placement,
+  now: number
+): Refusal | undefined =>
+  verify(header, rememberTimeouts(settings), placement, now) ??
+    (header.idlingOffset === 0 ? undefined : "InvalidIdlingOffset")
+
+/**
  * Seconds left on each timeout; `undefined` where it is disabled. `next` is the
  * smallest of them.
  *
@@ -325,6 +360,38 @@ export interface Intent {
   readonly renewed: boolean
   /** The session was destroyed, or its last audience was logged out. What was written since belongs to a new session. */
   readonly ended: boolean
+  /** Whether the user wants to be remembered; `undefined` where nobody said, and the setting counts. */
+  readonly remember: boolean | undefined
+}
+
+/**
+ * The settings that a plan depends on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PlanSettings extends Timeouts, RememberTimeouts {
+  /** Seconds. */
+  readonly touchThreshold: number
+  readonly remember: boolean
+}
+
+/**
+ * A version of the remember cookie that goes with one of the session cookie: the same
+ * payload, with times of its own.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Remember {
+  /** Unix seconds of the first save of this remember cookie. */
+  readonly creationTime: number
+  /** Seconds. */
+  readonly rollingOffset: number
+  /** `Storage`, or none. */
+  readonly flags: number
+  /** Unix seconds until which a store keeps the version. */
+  readonly deadline: number
 }
 
 /**
@@ -350,10 +417,15 @@ export type Plan =
     readonly flags: number
     /** Unix seconds until which a store keeps the version. */
     readonly deadline: number
+    /** Unix seconds past which no touch moves the deadline. */
+    readonly latestDeadline: number
     /**
-     * `Create` the first version of a session; `Supersede` the presented one, with grace; or `Renew`, which kills it.
+     * `Create` the first version of a session; `Supersede` the presented one, with grace; `Renew` it, which kills the
+     * old one; or `Rescue`, which brings back the session of a remember cookie.
      */
-    readonly how: "Create" | "Supersede" | "Renew"
+    readonly how: "Create" | "Supersede" | "Renew" | "Rescue"
+    /** Set a remember cookie too. */
+    readonly remember: Remember | undefined
     /** End the presented session first: the new one has nothing to do with it. */
     readonly revoke: boolean
   }
@@ -364,13 +436,15 @@ const keep: Plan = { _tag: "Keep" }
 
 const ends = (since: number, timeout: number): number => timeout > 0 ? since + timeout : Infinity
 
-const deadline = (creationTime: number, savedAt: number, timeouts: Timeouts, now: number): number =>
+const latestDeadline = (creationTime: number, savedAt: number, timeouts: Timeouts, now: number): number =>
   Math.min(
     now + maxRowLifetime,
     ends(creationTime, timeouts.absoluteTimeout),
-    ends(savedAt, timeouts.rollingTimeout),
-    ends(now, timeouts.idlingTimeout)
+    ends(savedAt, timeouts.rollingTimeout)
   )
+
+const deadline = (creationTime: number, savedAt: number, timeouts: Timeouts, now: number): number =>
+  Math.min(latestDeadline(creationTime, savedAt, timeouts, now), ends(now, timeouts.idlingTimeout))
 
 /**
  * Whether `plan` needs the payload: it does where a version is going to be made.
@@ -383,7 +457,10 @@ export const needsPayload = (
   intent: Intent,
   settings: Timeouts & { readonly touchThreshold: number },
   now: number
-): boolean => intent.changed || intent.renewed || (header !== undefined && due(header, settings, now) === "Save")
+): boolean => saves(intent) || (header !== undefined && due(header, settings, now) === "Save")
+
+/** Whether a request asked for a save, in one way or another. */
+const saves = ({ changed, remember, renewed }: Intent): boolean => changed || renewed || remember !== undefined
 
 /**
  * The plan of the response phase: a pure function of the session that was
@@ -394,34 +471,46 @@ export const needsPayload = (
  * A refresh that is due (a save or a touch, see `due`) happens on the way. With
  * `refresh: false`, for requests whose response can set no cookie, it does not.
  *
+ * A save that somebody asked for renews the remember cookie, if the session has one; a
+ * refresh does not. Who once declined to be remembered is not, as long as the session
+ * lives: the flag `Forget` goes with it.
+ *
  * **Example** (A new session, then a quiet request)
  *
  * ```ts
  * import * as assert from "node:assert/strict"
  * import * as SessionState from "effect-session/SessionState"
  *
- * const settings = { idlingTimeout: 900, rollingTimeout: 3600, absoluteTimeout: 86400, touchThreshold: 60 }
- * const quiet = { changed: false, renewed: false, ended: false }
- *
- * const saved = SessionState.plan({
+ * const settings = {
+ *   idlingTimeout: 900,
+ *   rollingTimeout: 3600,
+ *   absoluteTimeout: 86400,
+ *   touchThreshold: 60,
+ *   remember: false,
+ *   rememberRollingTimeout: 604800,
+ *   rememberAbsoluteTimeout: 2592000
+ * }
+ * const quiet = { changed: false, renewed: false, ended: false, remember: undefined }
+ * const nobody = {
  *   header: undefined,
+ *   remember: undefined,
+ *   rescued: false,
  *   presented: false,
- *   payload: [{ audience: "shop", data: { items: ["tea"] }, subject: undefined }],
- *   intent: { ...quiet, changed: true },
+ *   payload: [],
+ *   intent: quiet,
  *   placement: "Cookie",
  *   refresh: true
+ * } as const
+ *
+ * const saved = SessionState.plan({
+ *   ...nobody,
+ *   payload: [{ audience: "shop", data: { items: ["tea"] }, subject: undefined }],
+ *   intent: { ...quiet, changed: true }
  * }, settings, 1000)
  * assert.ok(saved._tag === "Save" && saved.how === "Create" && saved.creationTime === 1000)
  *
  * const header = { type: 1, flags: 0, creationTime: 1000, rollingOffset: 0, dataSize: 42, idlingOffset: 0 }
- * const next = SessionState.plan({
- *   header,
- *   presented: true,
- *   payload: saved.payload,
- *   intent: quiet,
- *   placement: "Cookie",
- *   refresh: true
- * }, settings, 1061)
+ * const next = SessionState.plan({ ...nobody, header, presented: true, payload: saved.payload }, settings, 1061)
  * assert.equal(next._tag, "Touch")
  * ```
  *
@@ -432,6 +521,10 @@ export const plan = (
   state: {
     /** The header of the session that stands: presented, authentic, and not refused. */
     readonly header: Header | undefined
+    /** The header of the remember cookie that stands. */
+    readonly remember: Header | undefined
+    /** Whether the payload was brought back by the remember cookie, because the session cookie was refused. */
+    readonly rescued: boolean
     /** Whether any session cookie was presented, even one that was refused. */
     readonly presented: boolean
     /** The payload with the request's changes; only read where `needsPayload` says so. */
@@ -440,28 +533,51 @@ export const plan = (
     readonly placement: Placement
     readonly refresh: boolean
   },
-  settings: Timeouts & { readonly touchThreshold: number },
+  settings: PlanSettings,
   now: number
 ): Plan => {
-  const { header, intent, payload } = state
+  const { header, intent, payload, rescued } = state
   const storage = state.placement === "Server" ? Flag.Storage : 0
-  const create = (revoke: boolean): Plan => ({
+  const stands = header !== undefined || rescued
+  const flags = storage | ((header?.flags ?? 0) & Flag.Forget) | (intent.remember === false ? Flag.Forget : 0)
+
+  /** `of` is the header of the remember cookie that is renewed. */
+  const remember = (of: Header | undefined): Remember | undefined => {
+    if ((flags & Flag.Forget) !== 0 || !(intent.remember ?? settings.remember)) return undefined
+    const creationTime = of?.creationTime ?? now
+    const savedAt = Math.max(now, creationTime)
+    return {
+      creationTime,
+      rollingOffset: savedAt - creationTime,
+      flags: storage,
+      deadline: latestDeadline(creationTime, savedAt, rememberTimeouts(settings), savedAt)
+    }
+  }
+  const start = (how: "Create" | "Rescue", of: Header | undefined, revoke: boolean): Plan => ({
     _tag: "Save",
     payload,
     creationTime: now,
     rollingOffset: 0,
-    flags: storage,
+    flags,
     deadline: deadline(now, now, settings, now),
-    how: "Create",
+    latestDeadline: latestDeadline(now, now, settings, now),
+    how,
+    remember: remember(of),
     revoke
   })
   if (intent.ended) {
-    if (payload.length > 0) return create(header !== undefined)
+    if (payload.length > 0) return start("Create", undefined, stands)
     // A refused cookie is cleared too: who asked to log out should not keep one.
-    return state.presented ? { _tag: "End", revoke: header !== undefined } : keep
+    return state.presented ? { _tag: "End", revoke: stands } : keep
   }
-  if (header === undefined) return intent.changed && payload.length > 0 ? create(false) : keep
-  const todo = intent.changed || intent.renewed ? "Save" : state.refresh ? due(header, settings, now) : "Nothing"
+  if (header === undefined) {
+    if (payload.length === 0) return keep
+    if (!rescued) return intent.changed ? start("Create", undefined, false) : keep
+    // Who declines to be remembered now gets a session that nothing brings back.
+    if (intent.remember === false) return start("Create", undefined, true)
+    return state.refresh || saves(intent) ? start("Rescue", state.remember, false) : keep
+  }
+  const todo = saves(intent) ? "Save" : state.refresh ? due(header, settings, now) : "Nothing"
   switch (todo) {
     case "Nothing":
       return keep
@@ -471,17 +587,22 @@ export const plan = (
         idlingOffset: Math.min(rollingElapsed(header, now), maxIdlingOffset),
         deadline: deadline(header.creationTime, header.creationTime + header.rollingOffset, settings, now)
       }
-    case "Save":
+    case "Save": {
+      // A clock that is behind must not make a negative offset, nor a row that is gone while its cookie still opens.
+      const savedAt = Math.max(now, header.creationTime)
       return {
         _tag: "Save",
         payload,
         creationTime: header.creationTime,
-        // A clock that went backwards must not make a negative offset.
-        rollingOffset: Math.max(0, absoluteElapsed(header, now)),
-        flags: storage | (header.flags & Flag.Forget),
-        deadline: deadline(header.creationTime, now, settings, now),
-        how: intent.renewed ? "Renew" : "Supersede",
+        rollingOffset: savedAt - header.creationTime,
+        flags,
+        deadline: deadline(header.creationTime, savedAt, settings, savedAt),
+        latestDeadline: latestDeadline(header.creationTime, savedAt, settings, savedAt),
+        // The remember cookie of a session that is not to be remembered any more must not live on.
+        how: intent.renewed || intent.remember === false ? "Renew" : "Supersede",
+        remember: saves(intent) ? remember(state.remember) : undefined,
         revoke: false
       }
+    }
   }
 }

@@ -450,7 +450,9 @@ export const layerMemoryWith = (options: {
  *       key: crypto.getRandomValues(new Uint8Array(32)),
  *       data: new Uint8Array(),
  *       deadline: createdAt + 3600,
- *       index: [{ audience: "shop", subject: "alice" }]
+ *       latestDeadline: createdAt + 86_400,
+ *       index: [{ audience: "shop", subject: "alice" }],
+ *       remember: undefined
  *     }, createdAt)
  *   yield* start("phone", 1000)
  *   yield* start("laptop", 2000)

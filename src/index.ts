@@ -22,6 +22,15 @@ export * as CookieCodec from "./CookieCodec.ts"
 export * as Crypto from "./Crypto.ts"
 
 /**
+ * Kong's session plugin: its settings, its session, and what it does with the
+ * authentication of a request, so that a gateway on Effect and a Kong share live
+ * sessions.
+ *
+ * @since 0.1.0
+ */
+export * as KongSession from "./KongSession.ts"
+
+/**
  * Typed sessions: a class names the data, the handle is what a request does with
  * it.
  *
@@ -57,6 +66,14 @@ export * as SessionEvents from "./SessionEvents.ts"
  * @since 0.1.0
  */
 export * as SessionHttp from "./SessionHttp.ts"
+
+/**
+ * Logout by what a request says, before its handler runs: its method together
+ * with an argument of its query or its body, as Kong's session plugin has it.
+ *
+ * @since 0.1.0
+ */
+export * as SessionLogout from "./SessionLogout.ts"
 
 /**
  * The rules of a session, pure: what a cookie's header, a clock and the changes

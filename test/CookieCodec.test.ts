@@ -442,7 +442,7 @@ describe("CookieCodec", () => {
         const codec = yield* makeCodec({}, withSid(sid, crypto))
         const sealed = yield* codec.seal(version(hello), nobody)
         assert.strictEqual(Redacted.value(sealed.value), cookie)
-        assert.deepStrictEqual(codec.setCookies(sealed.value, 1, undefined), [{
+        assert.deepStrictEqual(codec.setCookies(sealed, 1, undefined), [{
           name: "session",
           rest: `${cookie}; Path=/; SameSite=Lax; HttpOnly`
         }])
@@ -535,7 +535,7 @@ describe("CookieCodec", () => {
         for (const [size, count] of Object.entries(counts)) {
           const sealed = yield* codec.seal(version(payloadOf(Number(size))), nobody)
           assert.strictEqual(sealed.ciphertext.length, Number(size))
-          const cookies = codec.setCookies(sealed.value, 1, undefined)
+          const cookies = codec.setCookies(sealed, 1, undefined)
           assert.strictEqual(cookies.length, count, size)
           assert.strictEqual(codec.chunks(sealed.header), count)
           cookies.forEach(({ name, rest }, i) => {
@@ -746,7 +746,7 @@ describe("CookieCodec", () => {
       Effect.gen(function*() {
         const codec = yield* makeCodec({ compressionThreshold: 0 })
         const sealed = yield* codec.seal(version(payloadOf(5000)), nobody)
-        const [first, second] = codec.setCookies(sealed.value, 1, undefined)
+        const [first, second] = codec.setCookies(sealed, 1, undefined)
         const value = first!.rest.split(";")[0]!
         const touched = yield* codec.touch(sealed, 0, 61, nobody)
         const cookie = codec.setHeader(touched, value, undefined)
@@ -957,7 +957,7 @@ describe("CookieCodec", () => {
         const codec = yield* makeCodec()
         const sealed = yield* codec.seal(version(hello), nobody)
         for (const previous of [3, 9, 10]) {
-          const [first, ...others] = codec.setCookies(sealed.value, previous, undefined)
+          const [first, ...others] = codec.setCookies(sealed, previous, undefined)
           assert.strictEqual(first?.name, "session")
           assert.isTrue(first?.rest.startsWith(Redacted.value(sealed.value)))
           assert.deepStrictEqual(
@@ -983,7 +983,7 @@ describe("CookieCodec", () => {
         const codec = yield* makeCodec({ cookieDomain: "host" })
         const sealed = yield* codec.seal(version(hello), nobody)
         const all = [
-          ...codec.setCookies(sealed.value, 2, "www.example.com:8080"),
+          ...codec.setCookies(sealed, 2, "www.example.com:8080"),
           codec.setHeader(sealed, Redacted.value(sealed.value), "www.example.com:8080"),
           ...codec.clearCookies(2, "www.example.com:8080")
         ]

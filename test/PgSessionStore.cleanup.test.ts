@@ -97,7 +97,7 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
     Effect.gen(function*() {
       const { port, rows } = yield* scene("large")
       const sql = yield* PgClient.PgClient
-      yield* sql`INSERT INTO large_sessions
+      yield* sql`INSERT INTO large_sessions (handle, key, data, created_at, last_seen_at, deadline, seen)
         SELECT gen_random_uuid(), sha256(i::text::bytea), convert_to(repeat('x', 1900), 'UTF8'), 0, 0, ${start}::bigint, true
         FROM generate_series(1, 3000) AS i`
       const survivor = yield* create(port)
@@ -167,7 +167,7 @@ layer(layerClient().pipe(Layer.provideMerge(layerDatabase)), { excludeTestServic
     Effect.gen(function*() {
       const { cleanup, rows } = yield* scene("several")
       const sql = yield* PgClient.PgClient
-      yield* sql`INSERT INTO several_sessions
+      yield* sql`INSERT INTO several_sessions (handle, key, data, created_at, last_seen_at, deadline, seen)
         SELECT gen_random_uuid(), sha256(i::text::bytea), '', 0, 0, ${start}::bigint, true
         FROM generate_series(1, 20000) AS i`
       const removed = yield* Effect.all(Array.from({ length: 5 }, () => cleanup(start + 1)), {

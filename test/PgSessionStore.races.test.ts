@@ -243,7 +243,7 @@ layer(layerStore, { excludeTestServices: true })("on one row of Postgres meet", 
         for (const take of [({ key }: Session) => ({ key }), ({ handle }: Session) => ({ handle })]) {
           const first = newSession()
           const second = newSession(take(first))
-          const values = [first.handle, first.key, first.data, first.deadline, start, start, [], []]
+          const values = [first.handle, first.key, first.data, first.deadline, start, start, [], [], null, null, null]
           const begun = yield* Effect.acquireUseRelease(
             Effect.as(other`BEGIN`, commits ? other`COMMIT` : other`ROLLBACK`),
             Effect.fnUntraced(function*() {
@@ -372,6 +372,11 @@ const mutants: Record<string, {
             now,
             version.index.map(({ audience }) => audience),
             version.index.map(({ subject }) => subject),
+            null,
+            null,
+            null,
+            null,
+            null,
             ...(successor === undefined ? [] : [successor])
           ]))
           if (row === undefined) return { _tag: "Gone" }

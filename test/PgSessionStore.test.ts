@@ -37,7 +37,7 @@ const grants = Layer.effectDiscard(
   Effect.flatMap(Database, ({ restrictedUrl }) =>
     PgClient.PgClient.use((sql) =>
       sql.unsafe(
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON session_sessions, session_superseded, session_subjects"
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON session_sessions, session_superseded, session_subjects, session_info"
           + ` TO ${restrictedUrl.username}`
       )
     ))

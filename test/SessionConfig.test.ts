@@ -65,7 +65,7 @@ const environment = {
   cookiePriority: ["SESSION_COOKIE_PRIORITY", "High", "High"],
   cookieSameParty: ["SESSION_COOKIE_SAME_PARTY", "1", true],
   cookiePartitioned: ["SESSION_COOKIE_PARTITIONED", "on", true],
-  remember: ["SESSION_REMEMBER", "off", false],
+  remember: ["SESSION_REMEMBER", "on", true],
   rememberSafety: ["SESSION_REMEMBER_SAFETY", "Very High", "Very High"],
   rememberCookieName: ["SESSION_REMEMBER_COOKIE_NAME", "keep", "keep"],
   rememberRollingTimeout: ["SESSION_REMEMBER_ROLLING_TIMEOUT", "1 day", "1 day"],
@@ -769,12 +769,6 @@ describe("SessionConfig", () => {
         problem: "must be true",
         fix: "`compatibility`",
         compatible: "accepted"
-      },
-      "remember": {
-        options: { secret, remember: true },
-        setting: "remember",
-        problem: "is not available in this version",
-        fix: "Leave it out"
       }
     }
 
@@ -1148,8 +1142,7 @@ describe("SessionConfig", () => {
           // with an ikm of the environment, a secret of the options is out of the way
           const given = setting === "ikm" ? { ...base, secret: undefined } : base
           assertSame(settings, yield* make({ ...given, [setting]: value }))
-          // the one setting that has a single value to accept
-          if (setting !== "remember") assert.notDeepEqual(plain(settings), plain(yield* make(base)))
+          assert.notDeepEqual(plain(settings), plain(yield* make(base)))
         }))
     }
 

@@ -4,7 +4,15 @@ import * as SessionState from "../src/SessionState.ts"
 
 const created = 1_795_400_000
 
-const timeouts = { idlingTimeout: 900, rollingTimeout: 3600, absoluteTimeout: 86_400, touchThreshold: 60 }
+const timeouts = {
+  idlingTimeout: 900,
+  rollingTimeout: 3600,
+  absoluteTimeout: 86_400,
+  touchThreshold: 60,
+  remember: false,
+  rememberRollingTimeout: 604_800,
+  rememberAbsoluteTimeout: 2_592_000
+}
 
 const header: SessionState.Header = {
   type: 1,
@@ -15,7 +23,7 @@ const header: SessionState.Header = {
   idlingOffset: 0
 }
 
-const quiet: SessionState.Intent = { changed: false, renewed: false, ended: false }
+const quiet: SessionState.Intent = { changed: false, renewed: false, ended: false, remember: undefined }
 
 const payload: SessionState.Payload = [{ audience: "shop", data: { items: [] }, subject: undefined }]
 
@@ -30,7 +38,17 @@ const plan = (
   settings: Partial<typeof timeouts> = {}
 ) =>
   SessionState.plan(
-    { header, presented: true, payload, intent: quiet, placement: "Cookie", refresh: true, ...state },
+    {
+      header,
+      remember: undefined,
+      rescued: false,
+      presented: true,
+      payload,
+      intent: quiet,
+      placement: "Cookie",
+      refresh: true,
+      ...state
+    },
     { ...timeouts, ...settings },
     now
   )
@@ -201,7 +219,9 @@ describe("SessionState.plan", () => {
       rollingOffset: 0,
       flags: 0,
       deadline: created + 7 + 900,
+      latestDeadline: created + 7 + 3600,
       how: "Create",
+      remember: undefined,
       revoke: false
     })
   })
@@ -217,7 +237,9 @@ describe("SessionState.plan", () => {
         rollingOffset: 1000,
         flags: SessionState.Flag.Storage | SessionState.Flag.Forget,
         deadline: created + 1900,
+        latestDeadline: created + 4600,
         how: "Supersede",
+        remember: undefined,
         revoke: false
       }
     )
@@ -265,6 +287,8 @@ describe("SessionState.plan", () => {
   it("bears a clock that went backwards", () => {
     const saved = plan({ intent: changed }, created - 30)
     assert.ok(saved._tag === "Save" && saved.rollingOffset === 0)
+    // As long as the cookie opens, the row is there.
+    assert.strictEqual(saved.deadline, created + 900)
   })
 
   it("keeps a row until the first timeout, or for the 400 days that a cookie may live", () => {

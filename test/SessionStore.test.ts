@@ -273,7 +273,7 @@ describe("layerPort", () => {
   it.effect("provides one port, as the placement and by itself", () =>
     Effect.gen(function*() {
       const placement = yield* SessionStore.SessionStore
-      assert.deepStrictEqual(placement, { _tag: "Server", port: yield* SessionStore.SessionPort })
+      assert.deepStrictEqual(placement, { _tag: "Server", port: yield* SessionStore.SessionPort, layout: "Own" })
     }).pipe(Effect.provide(SessionStore.layerMemory)))
 
   it.effect("holds what the port has acquired until the layer is released", () =>

@@ -341,6 +341,7 @@ const happens: { readonly [Event in SessionEvents.SessionEvent["_tag"]]: true } 
   SessionGone: true,
   SessionRefused: true,
   SessionRenewed: true,
+  SessionRescued: true,
   SessionReset: true,
   SessionReused: true,
   SessionSaved: true,
@@ -608,7 +609,7 @@ const cases: { readonly [name: string]: Case } = {
         openSuccessor: (_, sealed) =>
           Effect.sync(() => {
             const presented = decode(toCookie(sealed))
-            return typeof presented === "string" ? undefined : { presented, key: 0 }
+            return typeof presented === "string" ? undefined : { presented, key: 0, beside: undefined }
           })
       })
     },

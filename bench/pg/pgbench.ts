@@ -12,7 +12,7 @@ const text = statements(names("session"))
 const key = (number: string): string => `sha256(int8send(:${number}))`
 
 const fill = (statement: string, ...values: ReadonlyArray<string>): string =>
-  `${statement.replaceAll(/\$(\d)/g, (_, n) => values[n - 1] ?? "")};`
+  `${statement.replaceAll(/\$(\d+)/g, (_, n) => values[n - 1] ?? "")};`
 
 const load = fill(text.load, key("old"), ":now")
 
@@ -25,6 +25,8 @@ const supersede = fill(
   ":now",
   "'{shop}'",
   "ARRAY['user-' || :session::text]",
+  // No remember cookie.
+  ...Array.from({ length: 5 }, () => "NULL"),
   ":successor"
 )
 

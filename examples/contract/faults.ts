@@ -29,11 +29,15 @@ const faulty = (
     Effect.flatMap(Ref.get(faults), ({ delay }) => Effect.andThen(pause(delay), unlessFailing(operation, effect)))
   return {
     load: (...args) => unlessFailing("load", port.load(...args)),
+    loadRemember: (...args) => unlessFailing("loadRemember", port.loadRemember(...args)),
+    loadInfo: (...args) => unlessFailing("loadInfo", port.loadInfo(...args)),
     list: (...args) => unlessFailing("list", port.list(...args)),
     create: (...args) => late("create", port.create(...args)),
     supersede: (...args) => late("supersede", port.supersede(...args)),
+    rescue: (...args) => late("rescue", port.rescue(...args)),
     touch: (...args) => late("touch", port.touch(...args)),
     revoke: (...args) => late("revoke", port.revoke(...args)),
+    saveInfo: (...args) => late("saveInfo", port.saveInfo(...args)),
     revokeAll: (...args) => late("revokeAll", port.revokeAll(...args))
   }
 }

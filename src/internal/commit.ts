@@ -2,14 +2,17 @@
  * The response phase: what an exchange recorded becomes a plan, the plan is
  * carried out at the store, and only then are there cookies to set.
  */
-import { Effect } from "effect"
-import type { Sealed } from "../CookieCodec.ts"
+import { Effect, Redacted } from "effect"
+import type { Codec, Sealed } from "../CookieCodec.ts"
 import { Conflict, SessionError, Undeliverable } from "../SessionError.ts"
 import * as SessionEvents from "../SessionEvents.ts"
 import * as SessionState from "../SessionState.ts"
-import type { IndexEntry, Port, Superseded, Version } from "../SessionStore.ts"
+import type { IndexEntry, Port, Remembered, Superseded, Version } from "../SessionStore.ts"
 import { seconds } from "./clock.ts"
 import * as Exchange from "./exchange.ts"
+import * as Info from "./info.ts"
+import * as Opening from "./opening.ts"
+import * as Recording from "./recording.ts"
 
 type Of<Tag extends SessionState.Plan["_tag"]> = Extract<SessionState.Plan, { readonly _tag: Tag }>
 
@@ -24,8 +27,9 @@ const maxAttempts = 32
 export const idle = (self: Exchange.Exchange, now: number): boolean => {
   const { live } = self
   if (self.outcome !== undefined) return self.outcome === nothing
-  if (self.intent !== Exchange.quiet) return false
-  if (live === undefined || !refreshes(self)) return true
+  if (self.intent !== Exchange.quiet || self.infoChanges !== Exchange.noInfo) return false
+  if (!refreshes(self)) return true
+  if (live === undefined) return !self.rescued
   return live.value !== undefined && SessionState.due(live.presented.header, self.engine.settings, now) === "Nothing"
 }
 
@@ -55,28 +59,59 @@ export const commit = (self: Exchange.Exchange): Effect.Effect<Exchange.Outcome,
   ))
 
 const attempt = (self: Exchange.Exchange, count: number): Effect.Effect<Exchange.Outcome, SessionError> =>
-  Effect.flatMap(seconds, (now) => {
-    const { placement, settings } = self.engine
-    const opens = self.intent.ended ||
-      SessionState.needsPayload(refreshes(self) ? self.live?.presented.header : undefined, self.intent, settings, now)
-    return Effect.flatMap(opens ? Exchange.openLocked(self) : Effect.void, () => {
+  Effect.flatMap(seconds, (now) =>
+    Effect.flatMap(prepare(self, now), () => {
       const plan = SessionState.plan(
         {
           header: self.live?.presented.header,
+          remember: self.remember?.presented.header,
+          rescued: self.rescued,
           presented: self.presented,
           payload: self.working,
           intent: self.intent,
-          placement: placement._tag,
+          placement: self.engine.placement._tag,
           refresh: refreshes(self)
         },
-        settings,
+        self.engine.settings,
         now
       )
       return undeliverable(self, plan)
         ? Exchange.fail(new Undeliverable())
-        : carryOut(self, plan, now, count)
-    })
-  })
+        : Effect.flatMap(carryOut(self, plan, now, count), (outcome) => keepInfo(self, plan, outcome, now))
+    }))
+
+/** Opens what the plan depends on. */
+const prepare = (self: Exchange.Exchange, now: number): Effect.Effect<void, SessionError> => {
+  const { placement, settings } = self.engine
+  const { intent } = self
+  const presented = refreshes(self) ? self.live?.presented.header : undefined
+  if (!intent.ended && !SessionState.needsPayload(presented, intent, settings, now)) return Effect.void
+  // A save that time asks for leaves the remember cookie alone.
+  const renewsRemember = settings.remember && intent !== Exchange.quiet &&
+    (placement._tag === "Server" || !intent.ended)
+  return renewsRemember
+    ? Effect.andThen(Opening.openLocked(self), Opening.seekRemember(self))
+    : Opening.openLocked(self)
+}
+
+// Behind everything else: info is written for a session that the store holds.
+const keepInfo = (
+  self: Exchange.Exchange,
+  plan: SessionState.Plan,
+  outcome: Exchange.Outcome,
+  now: number
+): Effect.Effect<Exchange.Outcome, SessionError> => {
+  const { placement } = self.engine
+  if (
+    self.infoChanges === Exchange.noInfo || outcome.gone || plan._tag === "End" || placement._tag === "Cookie"
+  ) {
+    return Effect.succeed(outcome)
+  }
+  return Effect.flatMap(
+    Info.save(self, placement.port, placement.layout, now),
+    (saved) => saved ? Effect.succeed(outcome) : gone(self)
+  )
+}
 
 // The old cookie leads to a version that superseded it; all else needs a cookie that an upgrade cannot set.
 const undeliverable = (self: Exchange.Exchange, plan: SessionState.Plan): boolean =>
@@ -107,7 +142,13 @@ const outcome = (cookies: Exchange.Outcome["cookies"]): Exchange.Outcome => ({ c
 const keep = (self: Exchange.Exchange): Exchange.Outcome =>
   self.live === undefined || self.live.value !== undefined
     ? nothing
-    : outcome([self.engine.codec.setHeader(self.live.presented, "", self.request.host)])
+    : outcome([self.engine.codec.setHeader(self.live.presented, "", self.request.host), ...besides(self)])
+
+/** The remember cookie that the request was forwarded to. */
+const besides = ({ engine, remember, request }: Exchange.Exchange): Exchange.Outcome["cookies"] =>
+  remember === undefined || remember.value !== undefined
+    ? []
+    : [engine.codec.remember.setHeader(remember.presented, "", request.host)]
 
 const touch = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Touch">, now: number, count: number) {
   const { codec, placement, settings } = self.engine
@@ -115,7 +156,7 @@ const touch = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Tou
   // A plan to touch is made of a header that stands.
   if (live === undefined) return nothing
   if (placement._tag === "Server") {
-    const key = yield* codec.storageKey(live.presented)
+    const key = yield* self.engine.storageKey(live.presented)
     // A version that the request was forwarded to has not been presented.
     const seen = live.value === undefined ? undefined : settings.staleTtl
     const answer = yield* placement.port.touch(key, { deadline: plan.deadline, seen }, now)
@@ -123,90 +164,232 @@ const touch = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Tou
     if (answer._tag === "Superseded") {
       if (self.opened !== undefined) return yield* retry(self, placement.port, live, answer, now, count)
       // Nobody has opened it, and so nobody has asked yet whether its grace is over.
-      yield* Exchange.forward(self, placement.port, live, answer, now)
+      yield* Opening.forward(self, placement.port, live, answer, now)
       return yield* again(self, count)
     }
   }
   const touched = yield* codec.touch(live.presented, live.key, plan.idlingOffset, self.request.sender)
   self.live = { ...live, presented: touched }
   yield* SessionEvents.emit({ _tag: "SessionTouched", handle: self.opened?.handle })
-  return outcome([codec.setHeader(touched, live.value ?? "", self.request.host)])
+  return outcome([codec.setHeader(touched, live.value ?? "", self.request.host), ...besides(self)])
 })
 
 const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save">, now: number, count: number) {
   const { codec, placement } = self.engine
-  const { live } = self
-  const sealed = yield* Effect.mapError(codec.seal(plan, self.request.sender), (reason) => new SessionError({ reason }))
+  const previous = self.live
+  const sealed: Pair = {
+    session: yield* seal(self, codec, plan),
+    remember: plan.remember && (yield* seal(self, codec.remember, { ...plan.remember, payload: plan.payload }))
+  }
+  const infoKey = yield* infoKeyOf(self)
   let handle = self.opened?.handle
   if (placement._tag === "Server") {
-    const { port } = placement
-    const version = yield* versionOf(self, plan, sealed)
-    if (plan.how === "Create" || live === undefined) {
-      if (plan.revoke && handle !== undefined) yield* port.revoke(handle)
+    if (plan.how === "Create") {
+      if (plan.revoke && handle !== undefined) yield* placement.port.revoke(handle, yield* Info.located(self))
       handle = uuid(yield* self.engine.crypto.randomBytes(16))
-      const answer = yield* port.create({ ...version, handle, createdAt: now }, now)
-      if (answer === "Collision") return yield* again(self, count)
-    } else {
-      const successor = plan.how === "Renew" ? undefined : yield* codec.sealSuccessor(live.presented, sealed)
-      const answer = yield* port.supersede(yield* codec.storageKey(live.presented), version, successor, now)
-      if (answer._tag === "Gone") return yield* gone(self)
-      if (answer._tag === "Superseded") return yield* retry(self, port, live, answer, now, count)
     }
+    const version = yield* versionOf(self, plan, sealed, infoKey)
+    const answer = yield* store(self, placement.port, plan, sealed, version, handle, now)
+    if (answer === "Collision") return yield* again(self, count)
+    if (answer._tag === "Gone") return yield* gone(self)
+    if (answer._tag === "Superseded") return yield* retry(self, placement.port, previous, answer, now, count)
   }
-  yield* Exchange.settle(self, { presented: sealed, key: 0, value: undefined }, plan.payload, handle)
+  const cookies = cookiesOf(self, plan, sealed)
+  Exchange.settle(self, { presented: sealed.session, key: 0, value: undefined }, {
+    payload: plan.payload,
+    handle,
+    infoKey
+  })
+  if (sealed.remember !== undefined) self.remember = { presented: sealed.remember, key: 0, value: undefined }
   self.refusal = undefined
   yield* SessionEvents.emit({ _tag: eventOf[plan.how], handle })
-  const previousChunks = live === undefined ? 1 : codec.chunks(live.presented.header)
-  return outcome(codec.setCookies(sealed.value, previousChunks, self.request.host))
+  return outcome(cookies)
 })
 
-const eventOf = { Create: "SessionCreated", Supersede: "SessionSaved", Renew: "SessionRenewed" } as const
+/** The versions of the two cookies that a save makes. */
+interface Pair {
+  readonly session: Sealed
+  readonly remember: Sealed | undefined
+}
 
-const versionOf = (self: Exchange.Exchange, plan: Of<"Save">, sealed: Sealed): Effect.Effect<Version> =>
-  Effect.zipWith(
-    self.engine.codec.storageKey(sealed),
+const eventOf = {
+  Create: "SessionCreated",
+  Supersede: "SessionSaved",
+  Renew: "SessionRenewed",
+  Rescue: "SessionRescued"
+} as const
+
+const seal = (
+  self: Exchange.Exchange,
+  codec: Codec,
+  version: Parameters<Codec["seal"]>[0]
+): Effect.Effect<Sealed, SessionError> =>
+  Effect.mapError(codec.seal(version, self.request.sender), (reason) => new SessionError({ reason }))
+
+/** What the session's info is encrypted under: what it was, or a new key where one is needed. */
+const infoKeyOf = (self: Exchange.Exchange): Effect.Effect<Redacted.Redacted<Uint8Array> | undefined> => {
+  const { crypto, placement } = self.engine
+  const infoKey = self.intent.ended ? undefined : self.opened?.infoKey
+  const needed = self.keepsInfo && placement._tag === "Server" && placement.layout === "Own"
+  return infoKey === undefined && needed
+    ? Effect.map(crypto.randomBytes(32), (bytes) => Redacted.make(bytes))
+    : Effect.succeed(infoKey)
+}
+
+/** The write of the port that a plan to save asks for. */
+const store = Effect.fnUntraced(function*(
+  self: Exchange.Exchange,
+  port: Port,
+  plan: Of<"Save">,
+  sealed: Pair,
+  version: Version,
+  handle: string | undefined,
+  now: number
+) {
+  const { codec, storageKey } = self.engine
+  const { live, remember } = self
+  if (
+    plan.how === "Rescue" && remember !== undefined && sealed.remember !== undefined && version.remember !== undefined
+  ) {
+    const successor = yield* codec.remember.sealSuccessor(remember.presented, sealed.remember, sealed.session)
+    const rescued = { ...version, remember: version.remember, createdAt: now }
+    return yield* port.rescue(yield* storageKey(remember.presented), rescued, successor, now)
+  }
+  if (plan.how === "Create" || live === undefined) {
+    const created = yield* port.create({ ...version, handle: handle ?? "", createdAt: now }, now)
+    return created === "Created" ? { _tag: "Done" } as const : created
+  }
+  const successor = plan.how === "Renew"
+    ? undefined
+    : yield* codec.sealSuccessor(live.presented, sealed.session, sealed.remember)
+  return yield* port.supersede(yield* storageKey(live.presented), version, successor, now)
+})
+
+const versionOf = Effect.fnUntraced(function*(
+  self: Exchange.Exchange,
+  plan: Of<"Save">,
+  { remember, session }: Pair,
+  infoKey: Redacted.Redacted<Uint8Array> | undefined
+) {
+  const { codec, storageKey } = self.engine
+  const dataOf = (codec: Codec, sealed: Sealed): Effect.Effect<Uint8Array> =>
+    infoKey === undefined
+      ? Effect.succeed(sealed.ciphertext)
+      : Effect.map(codec.sealInfoKey(sealed, infoKey), (key) => joined(sealed.ciphertext, key))
+  const version: Version = {
+    key: yield* storageKey(session),
+    data: yield* dataOf(codec, session),
+    deadline: plan.deadline,
+    latestDeadline: plan.latestDeadline,
+    index: yield* indexOf(self, plan.payload),
+    remember: remember === undefined || plan.remember === undefined ? undefined : {
+      key: yield* storageKey(remember),
+      data: yield* dataOf(codec.remember, remember),
+      deadline: plan.remember.deadline,
+      replaces: plan.how === "Supersede" ? yield* replaced(self, remember, session) : undefined
+    }
+  }
+  return version
+})
+
+/** The remember cookie that was presented, and what it leads to from now on. */
+const replaced = (
+  { engine, remember: presented }: Exchange.Exchange,
+  remember: Sealed,
+  session: Sealed
+): Effect.Effect<Remembered["replaces"]> =>
+  presented === undefined ? Effect.undefined : Effect.zipWith(
+    engine.storageKey(presented.presented),
+    engine.codec.remember.sealSuccessor(presented.presented, remember, session),
+    (key, successor) => ({ key, successor })
+  )
+
+const joined = (head: Uint8Array, tail: Uint8Array): Uint8Array => {
+  const bytes = new Uint8Array(head.length + tail.length)
+  bytes.set(head)
+  bytes.set(tail, head.length)
+  return bytes
+}
+
+const indexOf = (
+  self: Exchange.Exchange,
+  payload: SessionState.Payload
+): Effect.Effect<ReadonlyArray<IndexEntry>> =>
+  Effect.map(
     Effect.forEach(
-      self.engine.settings.storeMetadata ? plan.payload : [],
+      self.engine.settings.storeMetadata ? payload : [],
       ({ audience, subject }): Effect.Effect<ReadonlyArray<IndexEntry>> =>
         subject === undefined
           ? Effect.succeed([])
           : Effect.map(self.engine.indexSubject(subject), (subject) => [{ audience, subject }])
     ),
-    (key, index) => ({ key, data: sealed.ciphertext, deadline: plan.deadline, index: index.flat() })
+    (index) => index.flat()
   )
+
+/** The cookies of a save. The reference sends those of a rescue the other way round. */
+const cookiesOf = (self: Exchange.Exchange, plan: Of<"Save">, sealed: Pair): Exchange.Outcome["cookies"] => {
+  const { engine: { codec }, live, remember, request: { host } } = self
+  const session = codec.setCookies(sealed.session, chunksOf(codec, live), host)
+  if (sealed.remember !== undefined) {
+    const remembered = codec.remember.setCookies(sealed.remember, chunksOf(codec.remember, remember), host)
+    return plan.how === "Rescue" ? [...remembered, ...session] : [...session, ...remembered]
+  }
+  // What it would bring back is gone.
+  return plan.how === "Renew" || plan.revoke ? [...session, ...clearRemember(self)] : session
+}
+
+const chunksOf = (codec: Codec, live: Exchange.Live | undefined): number =>
+  live === undefined ? 1 : codec.chunks(live.presented.header)
+
+/** Clears the remember cookie that the request brought, whatever it was. */
+const clearRemember = ({ engine, remember, request }: Exchange.Exchange): Exchange.Outcome["cookies"] => {
+  const { codec, settings } = engine
+  return settings.remember && codec.remember.find(request.cookies ?? "").length > 0
+    ? codec.remember.clearCookies(chunksOf(codec.remember, remember), request.host)
+    : []
+}
 
 const end = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"End">) {
   const { codec, placement } = self.engine
   const handle = self.opened?.handle
   if (plan.revoke) {
-    if (placement._tag === "Server" && handle !== undefined) yield* placement.port.revoke(handle)
+    if (placement._tag === "Server" && handle !== undefined) {
+      yield* placement.port.revoke(handle, yield* Info.located(self))
+    }
     yield* SessionEvents.emit({ _tag: "SessionEnded", handle })
   }
-  const chunks = self.live === undefined ? 1 : codec.chunks(self.live.presented.header)
-  yield* Exchange.settle(self, undefined, [], undefined)
+  const cleared = [
+    ...codec.clearCookies(chunksOf(codec, self.live), self.request.host),
+    ...clearRemember(self)
+  ]
+  Exchange.settle(self, undefined, Exchange.nobody)
   self.refusal = "MissingCookie"
-  return outcome(codec.clearCookies(chunks, self.request.host))
+  return outcome(cleared)
 })
 
 /** Another request was quicker: its version stands now, and the changes are replayed on it. */
 const retry: (
   self: Exchange.Exchange,
   port: Port,
-  old: Exchange.Live,
+  old: Exchange.Live | undefined,
   superseded: Superseded,
   now: number,
   count: number
 ) => Effect.Effect<Exchange.Outcome, SessionError> = Effect.fnUntraced(
   function*(self, port, old, superseded, now, count) {
     yield* SessionEvents.emit({ _tag: "SessionConflict", handle: superseded.handle })
-    if (!(yield* Exchange.follow(self, port, old, superseded, now))) return yield* gone(self)
+    const { remember } = self
+    const stands = old !== undefined
+      ? yield* Opening.follow(self, port, old, superseded, now)
+      : remember !== undefined && (yield* Opening.followRemember(self, port, remember, superseded, now))
+    if (!stands) return yield* gone(self)
     const changes = self.changes.filter((change) =>
       !change.existed || SessionState.entryOf(self.working, change.audience) !== undefined
     )
     if (changes.length === 0 && self.changes.length > 0) return yield* gone(self)
     for (const change of changes) {
       const entry = yield* change.apply(SessionState.entryOf(self.working, change.audience))
-      self.working = Exchange.put(self, self.working, change, entry)
+      self.working = Recording.put(self, self.working, change, entry)
     }
     self.changes = changes
     return yield* again(self, count)
@@ -220,7 +403,7 @@ const again = (self: Exchange.Exchange, count: number): Effect.Effect<Exchange.O
 const gone = (self: Exchange.Exchange): Effect.Effect<Exchange.Outcome> =>
   Effect.as(
     SessionEvents.emit({ _tag: "SessionGone", handle: self.opened?.handle }),
-    self.changes.length > 0 || self.intent.renewed ? dropped : nothing
+    self.changes.length > 0 || self.intent.renewed || self.infoChanges.length > 0 ? dropped : nothing
   )
 
 /** RFC 9562, section 5.4: a version 4 UUID from 16 random bytes. */

@@ -1,5 +1,6 @@
 /**
- * Finds cookies of one name in a Cookie request header, as nginx does.
+ * Finds cookies of one name in a Cookie request header, as nginx does, and removes
+ * them.
  *
  * Spaces before a name and before a value are skipped; nothing else is trimmed,
  * unquoted or decoded, since a session's cookies hold base64url only. Nothing is
@@ -88,3 +89,18 @@ export const named = (name: string, exact: boolean): Named => {
     }
   }
 }
+
+/** What is left of a Cookie header without the cookies of these names, in order; `undefined` for nothing. */
+export const without = (names: ReadonlyArray<string>, exact: boolean): (cookies: string) => string | undefined => {
+  const spell = (name: string): string => exact ? name : Array.from(name, toLowerCase).join("")
+  const unwanted = new Set(names.map(spell))
+  return (cookies) => {
+    const kept = cookies.split(";").map((cookie) => cookie.slice(skipSpaces(cookie, 0))).filter((cookie) => {
+      const end = cookie.indexOf("=")
+      return cookie !== "" && !unwanted.has(spell(end === -1 ? cookie : cookie.slice(0, end)))
+    })
+    return kept.length === 0 ? undefined : kept.join("; ")
+  }
+}
+
+const toLowerCase = (character: string): string => String.fromCharCode(lowerCase(character.charCodeAt(0)))

@@ -1,7 +1,7 @@
 /** The port in the memory of one process: the model that other stores are measured against. */
 import { Effect } from "effect"
 import { SessionError, StoreFailed } from "../SessionError.ts"
-import type { IndexEntry, Port, Superseded, Version } from "../SessionStore.ts"
+import type { Content, IndexEntry, Port, Superseded } from "../SessionStore.ts"
 
 /** Superseded versions that are remembered of each session; one more, and the oldest is forgotten. */
 const maxSuperseded = 32
@@ -20,28 +20,39 @@ interface Link {
   newer: Link
 }
 
-/** What a new version replaces. */
-interface Content {
+type Cookie = "session" | "remember"
+
+/** The current version of a cookie. */
+interface Held {
   key: string
   data: Uint8Array
   deadline: number
-  lastSeenAt: number
 }
 
-interface Row extends Content, Link {
+/** With the session cookie's version, and the remember cookie's if there is one. */
+interface Row extends Held, Link {
   readonly handle: string
-  readonly createdAt: number
+  createdAt: number
+  lastSeenAt: number
   seen: boolean
+  remember: Held | undefined
   index: ReadonlyArray<string>
-  /** Oldest first. */
+  /** Of both cookies, oldest first. */
   superseded: ReadonlyArray<Replaced>
+  info: ReadonlyMap<string, Uint8Array>
 }
 
 interface Replaced {
+  readonly cookie: Cookie
   readonly key: string
   readonly successor: Uint8Array
   readonly graceEnds: number | undefined
 }
+
+/** What a write puts in place of what a row has. */
+type Next = Pick<Row, "createdAt" | "data" | "deadline" | "key" | "remember" | "seen" | "superseded">
+
+const noInfo: ReadonlyMap<string, Uint8Array> = new Map()
 
 const done = { _tag: "Done" } as const
 const gone = { _tag: "Gone" } as const
@@ -56,24 +67,31 @@ const entryText = ({ audience, subject }: IndexEntry): string => `${audience.len
 // The caller's bytes may be a view of a buffer that is used again or wiped. Not `slice`: a Buffer's does not copy.
 const copy = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes)
 
-const toContent = (version: Version, now: number): Content => ({
-  key: keyText(version.key),
-  data: copy(version.data),
-  deadline: version.deadline,
-  lastSeenAt: now
+const toHeld = ({ data, deadline, key }: Content): Held => ({ key: keyText(key), data: copy(data), deadline })
+
+const replaced = (cookie: Cookie, key: string, successor: Uint8Array): Replaced => ({
+  cookie,
+  key,
+  successor: copy(successor),
+  graceEnds: undefined
 })
 
-const findSuperseded = (row: Row | undefined, key: string): Superseded | undefined => {
-  const found = row?.superseded.find((version) => version.key === key)
+const heldBy = (row: Row, cookie: Cookie): Held | undefined => cookie === "session" ? row : row.remember
+
+const endOf = ({ deadline, remember }: Row): number => Math.max(deadline, remember?.deadline ?? deadline)
+
+const findSuperseded = (row: Row | undefined, cookie: Cookie, key: string): Superseded | undefined => {
+  const found = row?.superseded.find((version) => version.key === key && version.cookie === cookie)
   return row && found &&
     { _tag: "Superseded", handle: row.handle, successor: found.successor, graceEnds: found.graceEnds }
 }
 
-const keyInUse = Effect.fail(
-  new SessionError({
-    reason: new StoreFailed({ operation: "supersede", cause: new Error("The key of the new version is in use") })
-  })
-)
+const keyInUse = (operation: StoreFailed["operation"]): Effect.Effect<never, SessionError> =>
+  Effect.fail(
+    new SessionError({
+      reason: new StoreFailed({ operation, cause: new Error("A key of the new version is in use") })
+    })
+  )
 
 /**
  * An empty store for at most `maxSessions`, an integer of at least 1. Each
@@ -82,8 +100,8 @@ const keyInUse = Effect.fail(
  */
 export const make = (maxSessions: number): Port => {
   const byHandle = new Map<string, Row>()
-  /** By the key of the current version, and by those of the superseded. */
-  const byKey = new Map<string, Row>()
+  /** By the key of each cookie's current version, and by those of the superseded. */
+  const byKey: Record<Cookie, Map<string, Row>> = { session: new Map(), remember: new Map() }
   const byEntry = new Map<string, Set<Row>>()
   /**
    * An endless round over all rows, in order of creation: no touch moves a row out of
@@ -131,14 +149,15 @@ export const make = (maxSessions: number): Port => {
 
   const remove = (row: Row): void => {
     byHandle.delete(row.handle)
-    byKey.delete(row.key)
-    for (const { key } of row.superseded) byKey.delete(key)
+    byKey.session.delete(row.key)
+    if (row.remember !== undefined) byKey.remember.delete(row.remember.key)
+    for (const { cookie, key } of row.superseded) byKey[cookie].delete(key)
     setIndex(row, [])
     unlink(row)
   }
 
   const living = (row: Row | undefined, now: number): Row | undefined => {
-    if (row === undefined || now <= row.deadline) return row
+    if (row === undefined || now <= endOf(row)) return row
     remove(row)
     return undefined
   }
@@ -155,34 +174,71 @@ export const make = (maxSessions: number): Port => {
     ...new Set(subjects.flatMap((subject) => [...byEntry.get(entryText({ audience, subject })) ?? []]))
   ]
 
+  /** The living session that a version belongs to, if its cookie has not expired. */
+  const find = (cookie: Cookie, key: string, now: number): Row | undefined => {
+    const row = living(byKey[cookie].get(key), now)
+    return row && now <= (heldBy(row, cookie)?.deadline ?? -1) ? row : undefined
+  }
+
+  const inUse = (key: string, now: number): boolean =>
+    (living(byKey.session.get(key), now) ?? living(byKey.remember.get(key), now)) !== undefined
+
+  const anyInUse = (held: Held, remember: Held | undefined, now: number): boolean =>
+    inUse(held.key, now) || (remember !== undefined && inUse(remember.key, now))
+
+  const put = (row: Row, next: Next, index: ReadonlyArray<IndexEntry>, now: number): void => {
+    const superseded = next.superseded.slice(-maxSuperseded)
+    const kept = new Set(superseded.map(({ key }) => key))
+    for (const { cookie, key } of row.superseded) if (!kept.has(key)) byKey[cookie].delete(key)
+    if (!kept.has(row.key)) byKey.session.delete(row.key)
+    if (row.remember !== undefined && row.remember !== next.remember && !kept.has(row.remember.key)) {
+      byKey.remember.delete(row.remember.key)
+    }
+    Object.assign(row, next, { superseded, lastSeenAt: now })
+    byKey.session.set(row.key, row)
+    if (row.remember !== undefined) byKey.remember.set(row.remember.key, row)
+    setIndex(row, index.map(entryText))
+    saw(row)
+  }
+
+  const load = (cookie: Cookie): Port["load"] => (key, now) =>
+    Effect.sync(() => {
+      const text = keyText(key)
+      const row = find(cookie, text, now)
+      const held = row && heldBy(row, cookie)
+      return row && held?.key === text
+        ? { _tag: "Current", handle: row.handle, data: held.data, seen: cookie === "remember" || row.seen }
+        : findSuperseded(row, cookie, text)
+    })
+
   return {
-    load: (key, now) =>
-      Effect.sync(() => {
-        const text = keyText(key)
-        const row = living(byKey.get(text), now)
-        return row?.key === text
-          ? { _tag: "Current", handle: row.handle, data: row.data, seen: row.seen }
-          : findSuperseded(row, text)
-      }),
+    load: load("session"),
+
+    loadRemember: load("remember"),
 
     create: (version, now) =>
       Effect.sync(() => {
         const { createdAt, handle } = version
-        const content = toContent(version, now)
-        if (living(byHandle.get(handle), now) ?? living(byKey.get(content.key), now)) return "Collision"
+        const held = toHeld(version)
+        const remember = version.remember && toHeld(version.remember)
+        if (living(byHandle.get(handle), now) !== undefined || anyInUse(held, remember, now)) return "Collision"
         removeSomeExpired(now)
         const row: Row = {
           handle,
           createdAt,
-          ...content,
+          ...held,
+          lastSeenAt: now,
           seen: true,
+          remember,
           index: [],
           superseded: [],
+          info: noInfo,
           older: ends,
           newer: ends
         }
         byHandle.set(handle, row)
-        byKey.set(row.key, row)
+        byKey.session.set(row.key, row)
+        if (remember !== undefined) byKey.remember.set(remember.key, row)
         setIndex(row, version.index.map(entryText))
         linkAsNewest(row)
         // Next to the ends is a row, since there are rows.
@@ -192,29 +248,60 @@ export const make = (maxSessions: number): Port => {
 
     supersede: (old, version, successor, now) =>
       Effect.suspend((): ReturnType<Port["supersede"]> => {
-        const oldKey = keyText(old)
-        const row = living(byKey.get(oldKey), now)
-        if (row?.key !== oldKey) return Effect.succeed(findSuperseded(row, oldKey) ?? gone)
-        const content = toContent(version, now)
-        if (living(byKey.get(content.key), now) !== undefined) return keyInUse
-        const kept = successor === undefined ? [] : [
-          ...row.superseded.slice(1 - maxSuperseded),
-          { key: oldKey, successor: copy(successor), graceEnds: undefined }
-        ]
-        const replaced = [...row.superseded, row]
-        for (const { key } of replaced.slice(0, replaced.length - kept.length)) byKey.delete(key)
-        Object.assign(row, content, { seen: successor === undefined, superseded: kept })
-        byKey.set(row.key, row)
-        setIndex(row, version.index.map(entryText))
-        saw(row)
+        const key = keyText(old)
+        const row = find("session", key, now)
+        if (row?.key !== key) return Effect.succeed(findSuperseded(row, "session", key) ?? gone)
+        const held = toHeld(version)
+        const remember = version.remember && toHeld(version.remember)
+        if (anyInUse(held, remember, now)) return keyInUse("supersede")
+        const replaces = version.remember?.replaces
+        const forwards = replaces !== undefined && keyText(replaces.key) === row.remember?.key
+        put(
+          row,
+          {
+            ...held,
+            createdAt: row.createdAt,
+            seen: successor === undefined,
+            remember: remember ?? (successor && row.remember),
+            superseded: [
+              ...(successor ? [...row.superseded, replaced("session", key, successor)] : []),
+              ...(forwards ? [replaced("remember", keyText(replaces.key), replaces.successor)] : [])
+            ]
+          },
+          version.index,
+          now
+        )
+        return Effect.succeed(done)
+      }),
+
+    rescue: (old, version, successor, now) =>
+      Effect.suspend((): ReturnType<Port["rescue"]> => {
+        const key = keyText(old)
+        const row = find("remember", key, now)
+        if (row?.remember?.key !== key) return Effect.succeed(findSuperseded(row, "remember", key) ?? gone)
+        const held = toHeld(version)
+        const remember = toHeld(version.remember)
+        if (anyInUse(held, remember, now)) return keyInUse("rescue")
+        put(
+          row,
+          {
+            ...held,
+            createdAt: version.createdAt,
+            seen: false,
+            remember,
+            superseded: [...row.superseded, replaced("remember", key, successor)]
+          },
+          version.index,
+          now
+        )
         return Effect.succeed(done)
       }),
 
     touch: (key, { deadline, seen }, now) =>
       Effect.sync(() => {
         const text = keyText(key)
-        const row = living(byKey.get(text), now)
-        if (row?.key !== text) return findSuperseded(row, text) ?? gone
+        const row = find("session", text, now)
+        if (row?.key !== text) return findSuperseded(row, "session", text) ?? gone
         if (deadline !== undefined) row.deadline = deadline
         if (seen !== undefined) {
           row.seen = true
@@ -234,11 +321,32 @@ export const make = (maxSessions: number): Port => {
         return row !== undefined
       }),
 
+    loadInfo: ({ handle }, now) =>
+      Effect.sync(() =>
+        Array.from(living(byHandle.get(handle), now)?.info ?? noInfo, ([name, value]) => ({ name, value }))
+      ),
+
+    saveInfo: ({ handle }, { remove, set }, now) =>
+      Effect.sync(() => {
+        const row = living(byHandle.get(handle), now)
+        if (row === undefined) return "Gone"
+        const info = new Map(row.info)
+        for (const name of remove) info.delete(name)
+        for (const { name, value } of set) info.set(name, copy(value))
+        row.info = info
+        return "Saved"
+      }),
+
     list: (audience, subjects, now) =>
       Effect.sync(() =>
         rowsOf(audience, subjects)
           .filter((row) => living(row, now) !== undefined)
-          .map(({ createdAt, deadline, handle, lastSeenAt }) => ({ handle, createdAt, lastSeenAt, deadline }))
+          .map((row) => ({
+            handle: row.handle,
+            createdAt: row.createdAt,
+            lastSeenAt: row.lastSeenAt,
+            deadline: endOf(row)
+          }))
           .toSorted((one, other) => other.createdAt - one.createdAt)
       ),
 

@@ -5,7 +5,7 @@
 import { Context, Effect, Schedule } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { SessionError, StoreFailed } from "../SessionError.ts"
-import type { Current, IndexEntry, Listed, Port, Superseded } from "../SessionStore.ts"
+import type { Current, Info, Listed, Port, Remembered, Superseded, Version } from "../SessionStore.ts"
 import { type Names, statements } from "./pgStatements.ts"
 
 interface LoadedRow {
@@ -92,30 +92,38 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
   const read = runner(reads)
   const text = statements(names)
 
-  const load: Port["load"] = (key, now) => Effect.map(read<LoadedRow>("load", text.load, [key, now], harmless), toRow)
+  const load = (operation: "load" | "loadRemember"): Port["load"] => (key, now) =>
+    Effect.map(read<LoadedRow>(operation, text[operation], [key, now], harmless), toRow)
 
   /**
    * Where no row was written: what stands there instead. A second statement, because
    * the first one does not see what the racer it waited for has written.
    */
   const settle = (
-    operation: "supersede" | "touch",
+    operation: "rescue" | "supersede" | "touch",
     write: Effect.Effect<ReadonlyArray<object>, SessionError>,
     key: Uint8Array,
     now: number,
     again = true
   ): Effect.Effect<typeof done | typeof gone | Superseded, SessionError> =>
-    Effect.flatMap(write, (rows) =>
-      rows.length > 0 ? Effect.succeed(done) : Effect.flatMap(load(key, now), (row) => {
-        if (row?._tag !== "Current") return Effect.succeed(row ?? gone)
-        // Somebody whose clock is behind touched what had just expired.
-        return again
-          ? settle(operation, write, key, now, false)
-          : failed(operation, new Error("The row was not written"))
-      }))
+    Effect.flatMap(
+      write,
+      (rows) =>
+        rows.length > 0 ?
+          Effect.succeed(done) :
+          Effect.flatMap(load(operation === "rescue" ? "loadRemember" : "load")(key, now), (row) => {
+            if (row?._tag !== "Current") return Effect.succeed(row ?? gone)
+            // Somebody whose clock is behind touched what had just expired.
+            return again
+              ? settle(operation, write, key, now, false)
+              : failed(operation, new Error("The row was not written"))
+          })
+    )
 
   return {
-    load,
+    load: load("load"),
+
+    loadRemember: load("loadRemember"),
 
     create: (version, now) =>
       Effect.map(
@@ -126,13 +134,20 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
           version.deadline,
           version.createdAt,
           now,
-          ...columns(version.index)
+          ...entryColumns(version),
+          ...rememberColumns(version.remember)
         ]),
         (rows) => rows.length > 0 ? "Created" : "Collision"
       ),
 
     supersede: (old, version, successor, now) => {
-      const params = [old, version.key, version.data, version.deadline, now, ...columns(version.index)]
+      const replaces = version.remember?.replaces
+      const params = [
+        old,
+        ...versionColumns(version, now),
+        replaces?.key ?? null,
+        replaces?.successor ?? null
+      ]
       return settle(
         "supersede",
         successor === undefined
@@ -142,6 +157,14 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
         now
       )
     },
+
+    rescue: (old, version, successor, now) =>
+      settle(
+        "rescue",
+        run("rescue", text.rescue, [old, ...versionColumns(version, now), version.createdAt, successor]),
+        old,
+        now
+      ),
 
     touch: (key, { deadline, seen }, now) => {
       const params = [key, now, deadline ?? null]
@@ -157,6 +180,28 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
       isHandle(handle)
         ? Effect.map(run("revoke", text.revoke, [handle]), (rows) => rows.length > 0)
         : Effect.succeed(false),
+
+    loadInfo: ({ handle }, now) =>
+      isHandle(handle)
+        ? read<Info>("loadInfo", text.loadInfo, [handle, now], harmless)
+        : Effect.succeed([]),
+
+    saveInfo: ({ handle }, { remove, set }, now) => {
+      // Postgres refuses to write one row twice in a statement.
+      const values = new Map(set.map(({ name, value }) => [name, value]))
+      return isHandle(handle)
+        ? Effect.map(
+          run("saveInfo", text.saveInfo, [
+            handle,
+            now,
+            [...values.keys()],
+            [...values.values()],
+            remove.filter((name) => !values.has(name))
+          ]),
+          (rows) => rows.length > 0 ? "Saved" : "Gone"
+        )
+        : Effect.succeed("Gone")
+    },
 
     list: (audience, subjects, now) =>
       Effect.map(
@@ -176,9 +221,24 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
   }
 }
 
-const columns = (
-  index: ReadonlyArray<IndexEntry>
-): [audiences: ReadonlyArray<string>, subjects: ReadonlyArray<string>] => [
+type Columns = ReadonlyArray<unknown>
+
+const entryColumns = ({ index }: Version): Columns => [
   index.map(({ audience }) => audience),
   index.map(({ subject }) => subject)
+]
+
+const rememberColumns = (remember: Remembered | undefined): Columns => [
+  remember?.key ?? null,
+  remember?.data ?? null,
+  remember?.deadline ?? null
+]
+
+const versionColumns = (version: Version, now: number): Columns => [
+  version.key,
+  version.data,
+  version.deadline,
+  now,
+  ...entryColumns(version),
+  ...rememberColumns(version.remember)
 ]

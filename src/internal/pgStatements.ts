@@ -1,8 +1,8 @@
 /**
  * What the Postgres store says to the database: names, tables, statements.
  *
- * One row per session holds its current version, and changes its key with each
- * save. So whatever ends a session and whatever replaces its version meet on one
+ * One row per session holds the current version of its session cookie, and of its
+ * remember cookie if it has one. Its key changes with each save. So whatever ends a session and whatever replaces its version meet on one
  * row lock: the second finds no row, or the new one. With a row per version, a
  * `DELETE` that waited for a save would not see the version inserted meanwhile.
  *
@@ -21,6 +21,7 @@ export interface Names {
   readonly sessions: string
   readonly superseded: string
   readonly subjects: string
+  readonly info: string
   /** The trigger and its function. */
   readonly forget: string
   /** Of the migrations. */
@@ -39,6 +40,7 @@ export const names = (prefix: string): Names => ({
   sessions: `${prefix}_sessions`,
   superseded: `${prefix}_superseded`,
   subjects: `${prefix}_subjects`,
+  info: `${prefix}_info`,
   forget: `${prefix}_forget`,
   history: `${prefix}_migrations`,
   channel: `${prefix}_ended`
@@ -51,24 +53,36 @@ export const names = (prefix: string): Names => ({
  * version of their rows: a touch is a heap-only (HOT) update, which writes to no
  * index. Even a BRIN index on the deadline would be of no use: its ranges only ever
  * grow, and soon each of them holds something expired. Clean-up walks the table.
+ *
+ * Neither unique index but the primary key could be the target of a foreign key: they
+ * are partial. To change a column that could takes a lock on the row that waits for
+ * everybody who holds on to it, as `saveInfo` does.
  */
-export const schema = ({ forget, sessions, subjects, superseded }: Names): ReadonlyArray<string> => [
+export const schema = ({ forget, info, sessions, subjects, superseded }: Names): ReadonlyArray<string> => [
   `CREATE TABLE ${sessions} (
   handle uuid PRIMARY KEY,
-  key bytea NOT NULL UNIQUE,
+  key bytea NOT NULL,
   data bytea NOT NULL,
   created_at bigint NOT NULL,
   last_seen_at bigint NOT NULL,
   deadline bigint NOT NULL,
-  seen boolean NOT NULL
+  seen boolean NOT NULL,
+  remember_key bytea,
+  remember_data bytea,
+  remember_deadline bigint
 ) WITH (fillfactor = 80)`,
+  `CREATE UNIQUE INDEX ${sessions}_key ON ${sessions} (key) WHERE key IS NOT NULL`,
+  `CREATE UNIQUE INDEX ${sessions}_remember ON ${sessions} (remember_key) WHERE remember_key IS NOT NULL`,
   // Ciphertext does not compress.
-  `ALTER TABLE ${sessions} ALTER COLUMN data SET STORAGE EXTERNAL`,
+  `ALTER TABLE ${sessions}
+  ALTER COLUMN data SET STORAGE EXTERNAL,
+  ALTER COLUMN remember_data SET STORAGE EXTERNAL`,
   `CREATE TABLE ${superseded} (
   key bytea PRIMARY KEY,
   handle uuid NOT NULL,
   successor bytea NOT NULL,
-  grace_ends bigint
+  grace_ends bigint,
+  remember boolean NOT NULL
 ) WITH (fillfactor = 90)`,
   `CREATE INDEX ${superseded}_handle ON ${superseded} (handle)`,
   `CREATE TABLE ${subjects} (
@@ -78,10 +92,17 @@ export const schema = ({ forget, sessions, subjects, superseded }: Names): Reado
   PRIMARY KEY (audience, subject, handle)
 )`,
   `CREATE INDEX ${subjects}_handle ON ${subjects} (handle)`,
+  `CREATE TABLE ${info} (
+  handle uuid NOT NULL,
+  name text NOT NULL,
+  value bytea NOT NULL,
+  PRIMARY KEY (handle, name)
+) WITH (fillfactor = 80)`,
   `CREATE FUNCTION ${forget}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   DELETE FROM ${superseded} WHERE handle = OLD.handle;
   DELETE FROM ${subjects} WHERE handle = OLD.handle;
+  DELETE FROM ${info} WHERE handle = OLD.handle;
   RETURN NULL;
 END
 $$`,
@@ -109,26 +130,23 @@ type Texts = Record<Exclude<keyof Port, "supersede"> | "renew" | "replace" | "se
  * still reads other tables as they were when it began: what the winner left there
  * takes a second statement to see.
  */
-export const statements = ({ channel, sessions, subjects, superseded }: Names): Texts => {
-  const load = `
-SELECT handle, data, seen, NULL::bytea AS successor, NULL::float8 AS grace_ends
-FROM ${sessions} WHERE key = $1::bytea AND deadline >= $2::bigint
+export const statements = ({ channel, info, sessions, subjects, superseded }: Names): Texts => {
+  /** When the whole session is over. Ignores what is NULL. */
+  const end = "greatest(deadline, remember_deadline)"
+
+  // $1 key, $2 now
+  const load = (version: { data: string; deadline: string; key: string; seen: string; remember: boolean }) => `
+SELECT handle, ${version.data} AS data, ${version.seen} AS seen, NULL::bytea AS successor, NULL::float8 AS grace_ends
+FROM ${sessions} WHERE ${version.key} = $1::bytea AND ${version.deadline} >= $2::bigint
 UNION ALL
 SELECT handle, NULL, NULL, successor, grace_ends::float8
 FROM ${superseded} AS old JOIN ${sessions} AS session USING (handle)
-WHERE old.key = $1::bytea AND deadline >= $2::bigint`
+WHERE old.key = $1::bytea AND old.remember = ${version.remember} AND session.${version.deadline} >= $2::bigint`
 
-  // $1 old key, $2 key, $3 data, $4 deadline, $5 now, $6 audiences, $7 subjects
-  const version = (seen: boolean, chain: string) => `
-WITH done AS (
-  UPDATE ${sessions}
-  SET key = $2::bytea, data = $3::bytea, deadline = $4::bigint, last_seen_at = $5::bigint, seen = ${seen}
-  WHERE key = $1::bytea AND key <> $2::bytea AND deadline >= $5::bigint
-  RETURNING handle
-), chain AS (
-  ${chain}
-), entries AS (
-  SELECT DISTINCT audience, subject FROM unnest($6::text[], $7::text[]) AS entry (audience, subject)
+  /** What a new version puts in place of the index of the old one. */
+  const reindex = (audiences: string, subjectTexts: string) =>
+    `entries AS (
+  SELECT DISTINCT audience, subject FROM unnest(${audiences}::text[], ${subjectTexts}::text[]) AS entry (audience, subject)
 ), unlisted AS (
   DELETE FROM ${subjects} AS listed USING done
   WHERE listed.handle = done.handle AND (audience, subject) NOT IN (SELECT audience, subject FROM entries)
@@ -138,13 +156,38 @@ WITH done AS (
 )
 SELECT 1 FROM done`
 
+  /**
+   * Whether the session had this remember cookie is read as it was when the statement
+   * began. It still was when the lock was had: what changes it changes the key.
+   */
+  // $1 old key, $2 key, $3 data, $4 deadline, $5 now, $6 audiences, $7 subjects
+  // $8 remember key, $9 remember data, $10 remember deadline, $11 replaced remember key, $12 its successor, or all NULL
+  const version = (renews: boolean, chain: string) => {
+    const remembered = (column: string, value: string) =>
+      `${column} = ${renews ? value : `coalesce(${value}, ${column})`}`
+    return `
+WITH done AS (
+  UPDATE ${sessions}
+  SET key = $2::bytea, data = $3::bytea, deadline = $4::bigint, last_seen_at = $5::bigint, seen = ${renews},
+    ${remembered("remember_key", "$8::bytea")}, ${remembered("remember_data", "$9::bytea")},
+    ${remembered("remember_deadline", "$10::bigint")}
+  WHERE key = $1::bytea AND key <> $2::bytea AND coalesce(remember_key <> $8::bytea, true) AND deadline >= $5::bigint
+  RETURNING handle
+), chain AS (
+  ${chain}
+), remembered AS (
+  INSERT INTO ${superseded} (key, handle, successor, remember)
+  SELECT $11::bytea, handle, $12::bytea, true FROM done JOIN ${sessions} USING (handle) WHERE remember_key = $11::bytea
+), ${reindex("$6", "$7")}`
+  }
+
   // $1 key, $2 now, $3 deadline or NULL
   const touch = (seen: string) => `
 UPDATE ${sessions} SET last_seen_at = $2::bigint, deadline = coalesce($3::bigint, deadline)${seen}
 WHERE key = $1::bytea AND deadline >= $2::bigint
 RETURNING handle`
 
-  const end = (ended: string) => `
+  const ending = (ended: string) => `
 WITH ${ended}
 SELECT pg_notify('${channel}', handle::text) FROM ended`
 
@@ -169,14 +212,26 @@ SELECT mine, (SELECT count(*) FROM swept)::float8 AS removed,
 FROM turn`
 
   return {
-    load,
+    load: load({ key: "key", data: "data", deadline: "deadline", seen: "seen", remember: false }),
+
+    loadRemember: load({
+      key: "remember_key",
+      data: "remember_data",
+      deadline: "remember_deadline",
+      seen: "true",
+      remember: true
+    }),
 
     // $1 handle, $2 key, $3 data, $4 deadline, $5 created, $6 now, $7 audiences, $8 subjects
+    // $9 remember key, $10 remember data, $11 remember deadline, or all NULL
     create: `
 WITH made AS (
-  INSERT INTO ${sessions} (handle, key, data, created_at, last_seen_at, deadline, seen)
-  SELECT $1::uuid, $2::bytea, $3::bytea, $5::bigint, $6::bigint, $4::bigint, true
-  WHERE NOT EXISTS (SELECT FROM ${superseded} WHERE key = $2::bytea)
+  INSERT INTO ${sessions}
+    (handle, key, data, created_at, last_seen_at, deadline, seen, remember_key, remember_data, remember_deadline)
+  SELECT $1::uuid, $2::bytea, $3::bytea, $5::bigint, $6::bigint, $4::bigint, true, $9::bytea, $10::bytea, $11::bigint
+  WHERE NOT EXISTS (SELECT FROM ${superseded} WHERE key IN ($2::bytea, $9::bytea))
+  AND NOT EXISTS (SELECT FROM ${sessions} WHERE remember_key = $2::bytea)
+  AND NOT EXISTS (SELECT FROM ${sessions} WHERE key = $9::bytea)
   ON CONFLICT DO NOTHING
   RETURNING handle
 ), listed AS (
@@ -185,12 +240,27 @@ WITH made AS (
 )
 SELECT 1 FROM made`,
 
+    // $13 successor
     replace: version(
       false,
-      `INSERT INTO ${superseded} (key, handle, successor) SELECT $1::bytea, handle, $8::bytea FROM done`
+      `INSERT INTO ${superseded} (key, handle, successor, remember)
+  SELECT $1::bytea, handle, $13::bytea, false FROM done`
     ),
 
     renew: version(true, `DELETE FROM ${superseded} WHERE handle IN (SELECT handle FROM done)`),
+
+    // $1 old remember key, $2 key, $3 data, $4 deadline, $5 now, $6 audiences, $7 subjects
+    // $8 remember key, $9 remember data, $10 remember deadline, $11 created, $12 successor
+    rescue: `
+WITH done AS (
+  UPDATE ${sessions}
+  SET key = $2::bytea, data = $3::bytea, deadline = $4::bigint, created_at = $11::bigint, last_seen_at = $5::bigint,
+    seen = false, remember_key = $8::bytea, remember_data = $9::bytea, remember_deadline = $10::bigint
+  WHERE remember_key = $1::bytea AND key <> $2::bytea AND remember_key <> $8::bytea AND remember_deadline >= $5::bigint
+  RETURNING handle
+), chain AS (
+  INSERT INTO ${superseded} (key, handle, successor, remember) SELECT $1::bytea, handle, $12::bytea, true FROM done
+), ${reindex("$6", "$7")}`,
 
     touch: touch(""),
 
@@ -202,16 +272,34 @@ WITH done AS (${touch(", seen = true")}), chain AS (
 )
 SELECT 1 FROM done`,
 
-    revoke: end(`ended AS (DELETE FROM ${sessions} WHERE handle = $1::uuid RETURNING handle)`),
+    revoke: ending(`ended AS (DELETE FROM ${sessions} WHERE handle = $1::uuid RETURNING handle)`),
+
+    // $1 handle, $2 now
+    loadInfo: `
+SELECT name, value FROM ${info} JOIN ${sessions} USING (handle) WHERE handle = $1::uuid AND ${end} >= $2::bigint`,
+
+    // $1 handle, $2 now, $3 names, $4 values, $5 names to remove, none of $3. Nothing is written before the session's
+    // row is held: who deletes it waits, and then finds what was written. In one order, or two could wait for each other.
+    saveInfo: `
+WITH living AS MATERIALIZED (
+  SELECT handle FROM ${sessions} WHERE handle = $1::uuid AND ${end} >= $2::bigint FOR KEY SHARE
+), removed AS (
+  DELETE FROM ${info} WHERE handle IN (SELECT handle FROM living) AND name = ANY ($5::text[])
+), saved AS (
+  INSERT INTO ${info} (handle, name, value)
+  SELECT handle, name, value FROM living, unnest($3::text[], $4::bytea[]) AS entry (name, value) ORDER BY name
+  ON CONFLICT (handle, name) DO UPDATE SET value = excluded.value
+)
+SELECT 1 FROM living`,
 
     // $3 now
     list: `
-SELECT handle, created_at::float8, last_seen_at::float8, deadline::float8
-FROM ${sessions} WHERE handle IN (${named}) AND deadline >= $3::bigint
+SELECT handle, created_at::float8, last_seen_at::float8, ${end}::float8 AS deadline
+FROM ${sessions} WHERE handle IN (${named}) AND ${end} >= $3::bigint
 ORDER BY created_at DESC, handle LIMIT ${maxListed}`,
 
     // $3 the handle to spare, or NULL. All lock in one order, or two could wait for each other.
-    revokeAll: end(`doomed AS (
+    revokeAll: ending(`doomed AS (
   SELECT handle FROM ${sessions} WHERE handle IN (${named}) AND handle IS DISTINCT FROM $3::uuid
   ORDER BY handle FOR UPDATE
 ), ended AS (
@@ -223,7 +311,7 @@ ORDER BY created_at DESC, handle LIMIT ${maxListed}`,
 SELECT handle, deadline::float8 FROM ${sessions} WHERE handle = ANY ($1::uuid[]) AND deadline >= $2::bigint`,
 
     sweep: {
-      sessions: sweep(sessions, "deadline < $3::bigint"),
+      sessions: sweep(sessions, `${end} < $3::bigint`),
       superseded: sweep(superseded, `grace_ends < $3::bigint - ${reuseNoticed}`)
     }
   }

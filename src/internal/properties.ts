@@ -5,20 +5,21 @@ import type { Property } from "../SessionConfig.ts"
 import type { SessionError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { seconds } from "./clock.ts"
-import * as Exchange from "./exchange.ts"
+import type { Exchange } from "./exchange.ts"
+import { entry as entryOf } from "./recording.ts"
 
 /** The header of a property. */
 export const headerOf = (property: Property): string => `session-${property}`
 
 /** The headers of a session that stands; none where there is none, and none for a property without value. */
 export const headers = (
-  self: Exchange.Exchange,
+  self: Exchange,
   audience: string,
   properties: ReadonlyArray<Property>
 ): Effect.Effect<Record<string, string>, SessionError> =>
   // Asking for nothing must not open the session.
   properties.length === 0 ? Effect.succeed({}) : Effect.flatMap(
-    Effect.zip(Exchange.entry(self, audience), seconds),
+    Effect.zip(entryOf(self, audience), seconds),
     ([entry, now]) =>
       Effect.sync(() => {
         const live = self.live
@@ -28,7 +29,7 @@ export const headers = (
           // The sid is the reference's, and a bearer secret where a store keeps it in clear. Ours is public.
           "id": self.engine.settings.hashStorageKey
             ? self.opened?.handle
-            : Base64Url.encode(Redacted.value(live.presented.bytes).subarray(3, 35)),
+            : Base64Url.encode(Redacted.value(self.engine.codec.sid(live.presented))),
           audience,
           "subject": entry.subject,
           "timeout": left.next?.toString(),
@@ -37,8 +38,8 @@ export const headers = (
           "absolute-timeout": left.absolute?.toString()
         }
         return Object.fromEntries(properties.flatMap((property) => {
-          const value = values[property]
-          return value === undefined || unprintable.test(value) ? [] : [[headerOf(property), bytesOf(value)]]
+          const value = headerValue(values[property])
+          return value === undefined ? [] : [[headerOf(property), value]]
         }))
       })
   )
@@ -49,6 +50,8 @@ const unprintable = /[\u0000-\u001f\u007f]/
 
 const encoder = new TextEncoder()
 
-// As the reference sends it, in UTF-8. A header's characters are bytes.
-const bytesOf = (value: string): string =>
-  Array.from(encoder.encode(value), (byte) => String.fromCharCode(byte)).join("")
+/** As the references send it, in UTF-8: a header's characters are bytes. None for what no header can carry. */
+export const headerValue = (value: string | undefined): string | undefined =>
+  value === undefined || unprintable.test(value)
+    ? undefined
+    : Array.from(encoder.encode(value), (byte) => String.fromCharCode(byte)).join("")

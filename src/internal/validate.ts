@@ -399,12 +399,6 @@ const otherRules: ReadonlyArray<Rule> = [
     problem: "must be true: whoever reads a sid in the database can open its session",
     fix: "Leave it out, or set `compatibility` to the program that shares the database",
     compatible: "accepted"
-  },
-  {
-    setting: "remember",
-    isBroken: (options) => options.remember,
-    problem: "is not available in this version",
-    fix: "Leave it out"
   }
 ]
 

@@ -10,7 +10,8 @@ import * as SessionConfig from "../../src/SessionConfig.ts"
 import type { SessionError } from "../../src/SessionError.ts"
 import type * as SessionState from "../../src/SessionState.ts"
 
-export type Codec = CookieCodec.CookieCodec["Service"]
+/** The codec of the session cookie, or of the remember cookie. */
+export type Codec = CookieCodec.Codec
 
 /** A sender of whom nothing is known. */
 export const nobody: CookieCodec.Sender = { ip: undefined, scheme: undefined, userAgent: undefined }
@@ -21,7 +22,7 @@ export const secret = Redacted.make("correct horse battery staple 0001")
 export const makeCodec = (
   options: SessionConfig.Options = {},
   crypto: Layer.Layer<Crypto.Crypto> = Crypto.layerNode
-): Effect.Effect<Codec, SessionError> =>
+): Effect.Effect<CookieCodec.CookieCodec["Service"], SessionError> =>
   Effect.map(
     Layer.build(
       Layer.provide(CookieCodec.layer, [SessionConfig.layer({ ...SessionConfig.lua, secret, ...options }), crypto])
@@ -44,8 +45,15 @@ export const cookieHeader = (cookies: ReadonlyArray<CookieCodec.SetCookie>): str
   cookies.map(({ name, rest }) => `${name}=${rest.split(";")[0]}`).join("; ")
 
 /** A sealed version, as a browser sends it. */
-export const sent = (codec: Codec, { value }: CookieCodec.Sealed): string =>
-  cookieHeader(codec.setCookies(value, 1, undefined))
+export const sent = (codec: Codec, sealed: CookieCodec.Sealed): string =>
+  cookieHeader(codec.setCookies(sealed, 1, undefined))
+
+/** A cookie's whole value as a sealed version, to be set. */
+export const toSealed = (codec: Codec, value: string): CookieCodec.Sealed => {
+  const presented = codec.decode(value)
+  if (typeof presented === "string") throw new Error(presented)
+  return { ...presented, ciphertext: new Uint8Array(), value: Redacted.make(value) }
+}
 
 export interface Opened {
   readonly presented: CookieCodec.Presented
@@ -54,12 +62,13 @@ export interface Opened {
   readonly payload: SessionState.Payload
 }
 
-/** What the first session cookie in a Cookie header holds, or why it is refused. */
+/** What the first session cookie in a Cookie header holds, or why it is refused. `load` finds what a store holds. */
 export const open = Effect.fnUntraced(function*(
   codec: Codec,
   cookies: string,
   sender: CookieCodec.Sender = nobody,
-  check: (header: SessionState.Header) => SessionState.Refusal | undefined = () => undefined
+  check: (header: SessionState.Header) => SessionState.Refusal | undefined = () => undefined,
+  load?: (presented: CookieCodec.Presented) => Effect.Effect<Uint8Array | SessionState.Refusal>
 ): Effect.fn.Return<Opened | SessionState.Refusal> {
   const [value] = codec.find(cookies)
   if (value === undefined) return "MissingCookie"
@@ -69,7 +78,7 @@ export const open = Effect.fnUntraced(function*(
   if (refusal !== undefined) return refusal
   const key = yield* codec.verify(presented, sender)
   if (key === -1) return "InvalidMac"
-  const ciphertext = codec.gather(presented, value, cookies)
+  const ciphertext = load === undefined ? codec.gather(presented, value, cookies) : yield* load(presented)
   if (typeof ciphertext === "string") return ciphertext
   const payload = yield* codec.open(presented, key, ciphertext)
   return typeof payload === "string" ? payload : { presented, key, value, payload }

@@ -46,7 +46,7 @@ const makeTime = (): Time => {
 export type Operation = keyof SessionStore.Port | "note"
 
 export const isWrite = (operation: Operation): boolean =>
-  operation === "create" || operation === "supersede" || operation === "touch" || operation === "revoke"
+  ["create", "supersede", "rescue", "touch", "revoke", "saveInfo"].includes(operation)
 
 /** What happens around an operation of the store. */
 export type Around = <A>(
@@ -75,10 +75,14 @@ export const makeProbe = (): Probe => {
     })
   const watch = (port: SessionStore.Port): SessionStore.Port => ({
     load: (key, now) => logged("load", port.load(key, now)),
+    loadRemember: (key, now) => logged("loadRemember", port.loadRemember(key, now)),
     create: (version, now) => logged("create", port.create(version, now)),
     supersede: (old, version, successor, now) => logged("supersede", port.supersede(old, version, successor, now)),
     touch: (key, touch, now) => logged(touch.deadline === undefined ? "note" : "touch", port.touch(key, touch, now)),
-    revoke: (handle) => logged("revoke", port.revoke(handle)),
+    rescue: (old, version, successor, now) => logged("rescue", port.rescue(old, version, successor, now)),
+    revoke: (handle, at) => logged("revoke", port.revoke(handle, at)),
+    loadInfo: (at, now) => logged("loadInfo", port.loadInfo(at, now)),
+    saveInfo: (at, changes, now) => logged("saveInfo", port.saveInfo(at, changes, now)),
     list: (audience, subjects, now) => logged("list", port.list(audience, subjects, now)),
     revokeAll: (audience, subjects, except) => logged("revokeAll", port.revokeAll(audience, subjects, except))
   })
@@ -96,7 +100,9 @@ export const makeProbe = (): Probe => {
 
 /** The writes that began, the note that a version was seen aside. */
 export const writes = ({ log }: Probe): ReadonlyArray<string> =>
-  log.filter((operation) => ["create", "supersede", "touch", "revoke", "revokeAll"].includes(operation))
+  log.filter((operation) =>
+    ["create", "supersede", "rescue", "touch", "revoke", "saveInfo", "revokeAll"].includes(operation)
+  )
 
 /** Holds up the next operation of this name until it is released, and no later one. */
 export const hold = (

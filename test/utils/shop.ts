@@ -160,7 +160,7 @@ export const refusal = Cart.use((cart) => cart.refusal)
 export const reasonOf = <A, R>(effect: Effect.Effect<A, SessionError, R>): Effect.Effect<string, never, R> =>
   Effect.match(effect, { onFailure: ({ reason }) => reason._tag, onSuccess: () => "none" })
 
-export const eventsOf = ({ events }: Shop): ReadonlyArray<string> => events.map(({ _tag }) => _tag)
+export const eventsOf = ({ events }: Http.Surroundings): ReadonlyArray<string> => events.map(({ _tag }) => _tag)
 
 /** The value of the session cookie in a jar. */
 export const valueOf = (jar: Http.Jar): string => jar.get(cookie) ?? ""

@@ -2,11 +2,11 @@
  * The port, as naive as can be: every version that was ever made, and what became
  * of it. Each answer is found by looking through all of them.
  */
-import { assert, chai } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import type { SessionError } from "../../src/SessionError.ts"
 import type { IndexEntry, Listed, Port } from "../../src/SessionStore.ts"
+import { assert, AssertionError } from "./storeAssert.ts"
 import { hex, randomBytes, show, showOutcome, start, toPlain } from "./storeSessions.ts"
 import type { Shown } from "./storeSessions.ts"
 
@@ -155,7 +155,9 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
     key,
     data: randomBytes(8),
     deadline: now + ttl,
-    index: entries.filter((_, position) => index.includes(position))
+    latestDeadline: now + 1000,
+    index: entries.filter((_, position) => index.includes(position)),
+    remember: undefined
   })
 
   const carryOut = Effect.fnUntraced(function*(operation: Operation, now: number) {
@@ -264,7 +266,7 @@ export const agreesWithModel = (port: Port): Effect.Effect<void, SessionError> =
     (details) =>
       Effect.sync(() => {
         if (!details.failed) return
-        if (!(details.errorInstance instanceof chai.AssertionError)) throw details.errorInstance
+        if (!(details.errorInstance instanceof AssertionError)) throw details.errorInstance
         assert.fail(fc.defaultReportMessage(details))
       })
   )

@@ -2,10 +2,10 @@
  * What each operation of a store answers to a version in each state, and that an
  * operation that is refused changes nothing.
  */
-import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import type { SessionError } from "../../src/SessionError.ts"
 import type { IndexEntry, Port, Version } from "../../src/SessionStore.ts"
+import { assert } from "./storeAssert.ts"
 import {
   check,
   create,
