@@ -212,7 +212,11 @@ export class CookieCodec extends Context.Service<
   CookieCodec,
   Codec & {
     readonly remember: Codec
-    /** A Cookie request header without the cookies of both, or `undefined` if nothing is left. */
+    /**
+     * A Cookie request header without the session's cookies, and those that remember it
+     * where the setting says so; `undefined` if nothing is left. For proxies: a server
+     * behind one has no use for a secret.
+     */
     readonly strip: (cookies: string) => string | undefined
   }
 >()("effect-session/CookieCodec") {}
@@ -616,12 +620,26 @@ const toSuccessor = (headers: Uint8Array, key: number): Successor => ({
   beside: headers.length > Layout.headerSize ? present(headers.slice(Layout.headerSize)) : undefined
 })
 
+/** The cookies of a Cookie header that are a codec's: what stands under its name, and the chunks that it speaks of. */
+const presentedNames = (codec: Codec, name: string) => (cookies: string): ReadonlyArray<string> => {
+  const headers = codec.find(cookies).map(codec.decode).filter((presented) => typeof presented !== "string")
+  return namesOf(name).slice(0, Math.max(1, ...headers.map(({ header }) => codec.chunks(header))))
+}
+
 const make = Effect.map(prepare, (prepared) => {
-  const { cookieName, cookieNameExact, rememberCookieName } = prepared.settings
+  const { cookieName, cookieNameExact, remember: remembers, rememberCookieName } = prepared.settings
+  const session = makeCodec(prepared, sessionRole(prepared))
+  const remember = makeCodec(prepared, rememberRole(prepared))
+  const ofSession = presentedNames(session, cookieName)
+  const ofRemember = presentedNames(remember, rememberCookieName)
   return CookieCodec.of({
-    ...makeCodec(prepared, sessionRole(prepared)),
-    remember: makeCodec(prepared, rememberRole(prepared)),
-    strip: CookieHeader.without([...namesOf(cookieName), ...namesOf(rememberCookieName)], cookieNameExact)
+    ...session,
+    remember,
+    strip: (cookies) =>
+      CookieHeader.without(
+        remembers ? [...ofSession(cookies), ...ofRemember(cookies)] : ofSession(cookies),
+        cookieNameExact
+      )(cookies)
   })
 })
 

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs"
 import * as Barrel from "../src/index.ts"
 
 // They load `effect/http-api` and `@effect/sql-pg`, which a server without them should not pay for, nor install.
-const ownSubpath = new Set(["PgSessionStore", "SessionHttpApi"])
+const ownSubpath = new Set(["KongSessionStore", "LuaSessionStore", "PgSessionStore", "SessionHttpApi"])
 
 const modules = readdirSync(new URL("../src/", import.meta.url))
   .filter((file) => file.endsWith(".ts") && file !== "index.ts")

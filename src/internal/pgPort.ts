@@ -50,13 +50,34 @@ const neverHappened = ({ reason }: SqlError.SqlError): boolean =>
   (reason.operation === "connect" && reason._tag !== "AuthenticationError")
 
 /** What was only read may be read again, even if the connection broke while nobody knows how far it got. */
-const harmless = (error: SqlError.SqlError): boolean => neverHappened(error) || error.reason._tag === "ConnectionError"
+export const harmless = (error: SqlError.SqlError): boolean =>
+  neverHappened(error) || error.reason._tag === "ConnectionError"
 
-const failed = (operation: StoreFailed["operation"], cause: unknown): Effect.Effect<never, SessionError> =>
+export const failed = (operation: StoreFailed["operation"], cause: unknown): Effect.Effect<never, SessionError> =>
   Effect.fail(new SessionError({ reason: new StoreFailed({ operation, cause }) }))
 
 // For what is over in a moment. An outage is the caller's to wait for, or not.
 const backoff = Schedule.jittered(Schedule.exponential("20 millis"))
+
+// A rollback of the caller's transaction would undo what the store has acknowledged.
+const outside = (sql: SqlClient.SqlClient) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) =>
+    Context.getOrUndefined(fiber.context, sql.transactionService) === undefined
+      ? effect
+      : Effect.updateContext(effect, (context: Context.Context<R>) =>
+        // Nothing that runs a statement asks for the transaction: it joins one that is there.
+        Context.omit(sql.transactionService)(context) as Context.Context<R>)
+  )
+
+const attempted = <A>(
+  effect: Effect.Effect<A, SqlError.SqlError>,
+  operation: StoreFailed["operation"],
+  retryable: (error: SqlError.SqlError) => boolean
+): Effect.Effect<A, SessionError> =>
+  effect.pipe(
+    Effect.retry({ schedule: backoff, times: 3, while: retryable }),
+    Effect.catch((cause) => failed(operation, cause))
+  )
 
 /**
  * Runs statements as a store has to: outside of any transaction of the caller's,
@@ -64,27 +85,25 @@ const backoff = Schedule.jittered(Schedule.exponential("20 millis"))
  */
 export const runner = (client: SqlClient.SqlClient) => {
   const sql = client.withoutTransforms()
-
-  // A rollback of the caller's transaction would undo what the store has acknowledged.
-  const outside = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.withFiber((fiber) =>
-      Context.getOrUndefined(fiber.context, sql.transactionService) === undefined
-        ? effect
-        : Effect.updateContext(effect, (context: Context.Context<R>) =>
-          // Nothing that runs a statement asks for the transaction: it joins one that is there.
-          Context.omit(sql.transactionService)(context) as Context.Context<R>)
-    )
-
+  const alone = outside(sql)
   return <Row extends object>(
     operation: StoreFailed["operation"],
     text: string,
     params: ReadonlyArray<unknown>,
     retryable = neverHappened
   ): Effect.Effect<ReadonlyArray<Row>, SessionError> =>
-    outside(sql.unsafe<Row>(text, params)).pipe(
-      Effect.retry({ schedule: backoff, times: 3, while: retryable }),
-      Effect.catch((cause) => failed(operation, cause))
-    )
+    attempted(alone(sql.unsafe<Row>(text, params)), operation, retryable)
+}
+
+/** Runs several statements in a transaction of their own, as `runner` runs one. */
+export const transactor = (client: SqlClient.SqlClient) => {
+  const sql = client.withoutTransforms()
+  const alone = outside(sql)
+  return <A>(
+    operation: StoreFailed["operation"],
+    body: (sql: SqlClient.SqlClient) => Effect.Effect<A, SqlError.SqlError>
+  ): Effect.Effect<A, SessionError> =>
+    attempted(alone(sql.withTransaction(Effect.suspend(() => body(sql)))), operation, neverHappened)
 }
 
 export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, names: Names): Port => {
