@@ -26,14 +26,15 @@ export interface Access {
   }
 }
 
-/** What a plugin makes of it: a request that goes on, or the answer. */
-export type Outcome =
-  | { readonly _tag: "Continue"; readonly access: Access }
-  | { readonly _tag: "Answer"; readonly response: HttpServerResponse.HttpServerResponse }
+/** What a plugin makes of it: a request that goes on, or one that has its answer. */
+export interface Outcome {
+  readonly access: Access
+  readonly answer: HttpServerResponse.HttpServerResponse | undefined
+}
 
-export const proceed = (access: Access): Outcome => ({ _tag: "Continue", access })
+export const proceed = (access: Access): Outcome => ({ access, answer: undefined })
 
-export const answer = (response: HttpServerResponse.HttpServerResponse): Outcome => ({ _tag: "Answer", response })
+export const answer = (access: Access, answer: HttpServerResponse.HttpServerResponse): Outcome => ({ access, answer })
 
 /** Of a consumer that has just proven who it is. */
 export const authenticated = (access: Access, credential: Credential): Access => {
@@ -58,11 +59,14 @@ export const identityHeaders = [
   "x-anonymous-consumer"
 ]
 
+/** A header's characters are bytes, those of the text in UTF-8. */
+const toBytes = (text: string): string => Buffer.from(text, "utf8").toString("latin1")
+
 /** Those of a client. */
 export const identify = (client: Client | undefined): Readonly<Record<string, string>> => {
   if (client === undefined) return {}
   const { consumer, credential, groups } = client
-  return {
+  const told: Readonly<Record<string, string>> = {
     "x-consumer-id": consumer.id,
     ...(consumer.customId === undefined ? {} : { "x-consumer-custom-id": consumer.customId }),
     ...(consumer.username === undefined ? {} : { "x-consumer-username": consumer.username }),
@@ -71,4 +75,5 @@ export const identify = (client: Client | undefined): Readonly<Record<string, st
       : { "x-credential-identifier": credential.identifier }),
     ...(groups.length === 0 ? {} : { "x-authenticated-groups": groups.join(", ") })
   }
+  return Object.fromEntries(Object.entries(told).map(([name, value]) => [name, toBytes(value)]))
 }

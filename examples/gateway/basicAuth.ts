@@ -44,6 +44,7 @@ export const make = (
   const refuse = (access: Access.Access): Access.Outcome =>
     fallback === undefined
       ? Access.answer(
+        access,
         Answers.error(401, "Unauthorized", access.id, { "www-authenticate": `Basic realm="${config.realm}"` })
       )
       : Access.proceed(Access.anonymous(access, fallback))

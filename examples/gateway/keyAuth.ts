@@ -59,7 +59,7 @@ export const make = (
   const challenge = config.realm === undefined ? "Key" : `Key realm="${config.realm}"`
   const refuse = (access: Access.Access, message: string): Access.Outcome =>
     fallback === undefined
-      ? Access.answer(Answers.error(401, message, access.id, { "www-authenticate": challenge }))
+      ? Access.answer(access, Answers.error(401, message, access.id, { "www-authenticate": challenge }))
       : Access.proceed(Access.anonymous(access, fallback))
   const authenticate = (access: Access.Access, fields: URLSearchParams | undefined): Access.Outcome => {
     const found = find(config, access, fields)
@@ -75,7 +75,7 @@ export const make = (
     if (fallback !== undefined && Access.isAuthenticated(access)) return Effect.succeed(Access.proceed(access))
     if (!config.key_in_body) return Effect.succeed(authenticate(access, undefined))
     return Effect.match(readFields(access.request), {
-      onFailure: () => Access.answer(Answers.error(413, "Payload too large", access.id)),
+      onFailure: () => Access.answer(access, Answers.error(413, "Payload too large", access.id)),
       onSuccess: (read) => authenticate({ ...access, body: read?.bytes }, read?.fields)
     })
   }

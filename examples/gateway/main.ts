@@ -13,20 +13,21 @@ import { readFile } from "node:fs/promises"
 import { createServer } from "node:http"
 import { parse } from "yaml"
 import * as Gateway from "./gateway.ts"
+import type * as Model from "./model.ts"
 import * as Proxy from "./proxy.ts"
 import { resolve } from "./resolve.ts"
+import * as Sessions from "./sessions.ts"
 
-class InvalidFile extends Data.Error<{ readonly message: string }> {}
+class InvalidFile extends Data.TaggedError("InvalidFile")<{ readonly file: string; readonly message: string }> {}
 
-const load = Effect.fnUntraced(function*(path: string) {
+const load = Effect.fnUntraced(function*(file: string) {
   const input = yield* Effect.tryPromise({
-    try: async (): Promise<unknown> => parse(await readFile(path, "utf8")),
-    catch: (cause) => new InvalidFile({ message: `KONG_CONFIG: ${path}: ${String(cause)}` })
+    try: async (): Promise<unknown> => parse(await readFile(file, "utf8")),
+    catch: (cause) => new InvalidFile({ file, message: String(cause) })
   })
   return yield* Effect.mapError(
     Effect.fromResult(resolve(input)),
-    (problems) =>
-      new InvalidFile({ message: `KONG_CONFIG: ${path}\n${problems.map((line) => `  ${line}`).join("\n")}` })
+    (problems) => new InvalidFile({ file, message: problems.join("\n") })
   )
 })
 
@@ -35,17 +36,34 @@ const Server = NodeHttpServer.layerConfig(() => createServer({ requestTimeout: 0
   port: Config.Int("PORT").pipe(Config.withDefault(8000))
 })
 
+const listen = Effect.fnUntraced(function*(gateway: Model.Gateway) {
+  const { address } = yield* HttpServer.HttpServer
+  const port = "port" in address ? address.port : 80
+  return HttpServer.serve(Gateway.make(gateway)).pipe(
+    Layer.provide(Proxy.layer([...Gateway.servicesOf(gateway)], port)),
+    Layer.tap(() => Console.log(`listening on ${port}`))
+  )
+})
+
 const Main = Layer.unwrap(Effect.gen(function*() {
-  const gateway = yield* load(yield* Config.NonEmptyString("KONG_CONFIG"))
-  const serve = HttpServer.serve(Gateway.make(gateway))
-  return Layer.unwrap(Effect.gen(function*() {
-    const { address } = yield* HttpServer.HttpServer
-    const port = "port" in address ? address.port : 80
-    return Layer.effectDiscard(Console.log(`listening on ${port}`)).pipe(
-      Layer.provide(serve),
-      Layer.provide(Proxy.layer([...Gateway.servicesOf(gateway)], port))
-    )
-  })).pipe(Layer.provide(Server))
+  const file = yield* Config.NonEmptyString("KONG_CONFIG")
+  const gateway = yield* load(file)
+  const plugins = yield* Effect.mapError(
+    Sessions.decodeAll(gateway),
+    ({ message }) => new InvalidFile({ file, message })
+  )
+  return Layer.unwrap(listen(gateway)).pipe(
+    Layer.provide(Server),
+    // First of all: who cannot keep sessions does not listen.
+    Layer.provide(Sessions.layer(gateway, plugins))
+  )
 }))
 
-NodeRuntime.runMain(Layer.launch(Main))
+const program = Effect.catchTag(
+  Layer.launch(Main),
+  "InvalidFile",
+  ({ file, message }) =>
+    Effect.andThen(Console.error(`KONG_CONFIG ${file} cannot be used:\n${message}`), Effect.sync(() => process.exit(1)))
+)
+
+NodeRuntime.runMain(program)

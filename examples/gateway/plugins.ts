@@ -46,7 +46,7 @@ type Step = (access: Access.Access) => Effect.Effect<Access.Outcome>
 const andThen = (first: Step, second: Step): Step => (access) =>
   Effect.flatMap(
     first(access),
-    (outcome) => outcome._tag === "Continue" ? second(outcome.access) : Effect.succeed(outcome)
+    (outcome) => outcome.answer === undefined ? second(outcome.access) : Effect.succeed(outcome)
   )
 
 const ofConfiguration = <P extends object>(make: (plugin: P) => Step): (plugin: P) => Step => {
@@ -68,7 +68,7 @@ export const make = (gateway: Gateway): (route: Route) => Step => {
   const termination = ({ config }: Of<"request-termination">): Step => (access) =>
     Effect.sync(() => {
       const response = terminate(config, access.request.headers, new URLSearchParams(access.query))
-      return response._tag === "Some" ? Access.answer(response.value) : Access.proceed(access)
+      return response._tag === "Some" ? Access.answer(access, response.value) : Access.proceed(access)
     })
   /** A plugin is looked up when its turn comes, with the consumer that is known by then. */
   const step = <N extends Name>(name: N, route: Route, run: (plugin: Of<N>) => Step): Step => (access) => {

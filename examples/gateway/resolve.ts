@@ -32,10 +32,10 @@ class Named<A> {
   }
 
   add(names: ReadonlyArray<string | undefined>, entity: A, at: At): void {
+    const taken = names.find((name) => name !== undefined && this.#names.has(name))
+    if (taken !== undefined) this.#problems.push(`${Schema.pathOf(at)}: another of ${this.#kind} is called ${taken}`)
     for (const name of names) {
-      if (name === undefined) continue
-      if (this.#names.has(name)) this.#problems.push(`${Schema.pathOf(at)}: another of ${this.#kind} is called ${name}`)
-      this.#names.set(name, entity)
+      if (name !== undefined) this.#names.set(name, entity)
     }
   }
 

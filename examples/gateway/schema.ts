@@ -3,7 +3,8 @@ import { Effect, Result, Schema, SchemaIssue } from "effect"
 
 const Flag = (byDefault: boolean) => Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(byDefault)))
 const optional = Schema.optionalKey
-const Text = Schema.NonEmptyString
+// Whatever is told upstream has to fit into a header.
+const Text = Schema.NonEmptyString.check(Schema.isPattern(/^\P{Cc}+$/u, { message: "has control characters" }))
 const Secret = Schema.RedactedFromValue(Schema.NonEmptyString)
 const Uuid = Schema.String.check(
   Schema.isPattern(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i, { message: "is no UUID" })
