@@ -3,7 +3,7 @@
  * under Deno, and with TypeScript's two ways to resolve modules.
  */
 import * as assert from "node:assert/strict"
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -23,7 +23,7 @@ const manifest: {
 const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
   .filter((file) => file.endsWith(".ts"))
   .map((file) => file.slice(0, -".ts".length))
-const subpaths = sources.filter((source) => source !== "index" && !source.startsWith("internal/"))
+const subpaths = sources.filter((source) => !/^(index$|internal\/|cli$|cli\/)/.test(source))
 
 const step = (name: string, run: () => void): void => {
   run()
@@ -35,6 +35,14 @@ const npm = (cwd: string, ...args: ReadonlyArray<string>) =>
 const node = (...args: ReadonlyArray<string>) => execFileSync(process.execPath, args, { cwd: app, stdio: "inherit" })
 const deno = (...args: ReadonlyArray<string>) =>
   execFileSync(join(root, "node_modules/.bin/deno"), args, { cwd: app, stdio: "inherit" })
+
+/** The installed command line. */
+const effectSession = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}) =>
+  spawnSync(process.execPath, [join(app, "node_modules/.bin/effect-session"), ...args], {
+    cwd: app,
+    encoding: "utf8",
+    env: { ...process.env, ...env }
+  })
 
 try {
   npm(root, "pack", "--pack-destination", app)
@@ -70,6 +78,15 @@ try {
     install(["effect"])
     write("alone.ts", `import "effect-session"\nimport "effect-session/SessionHttpApi"\n`)
     node("alone.ts")
+  })
+
+  step("its command line says which peer it misses", () => {
+    const { status, stderr, stdout } = effectSession(["secret"])
+    assert.deepEqual([status, stdout], [3, ""])
+    assert.equal(
+      stderr,
+      "effect-session: @effect/platform-node is not installed. Run `npm install @effect/platform-node`\n"
+    )
   })
 
   step("it installs with its optional peers", () => install(Object.keys(manifest.peerDependencies)))
@@ -115,6 +132,14 @@ try {
   }
 
   step("it runs under Node", () => node("main.ts"))
+
+  step("its command line makes a secret, a cookie with it, and reads it", () => {
+    const env = { SESSION_SECRET: effectSession(["secret"]).stdout.trim() }
+    const sealed: { readonly cookie: string } = JSON.parse(effectSession(["seal", "{}", "--json"], env).stdout)
+    const { status, stdout } = effectSession(["inspect", "--json", sealed.cookie], env)
+    assert.equal(status, 0)
+    assert.equal(JSON.parse(stdout).data_json, "{}")
+  })
 
   step("it runs as npm: under Deno", () => {
     writeJson("deno.json", { nodeModulesDir: "manual", lock: false })

@@ -303,6 +303,16 @@ const present = (bytes: Uint8Array): Presented => ({ header: Layout.read(bytes),
 
 const noKey = (key: number): Effect.Effect<never> => Effect.die(new RangeError(`There is no session key ${key}`))
 
+/** A payload as it is encrypted. */
+interface Packed {
+  /** Deflated, or not. */
+  readonly plaintext: Uint8Array
+  /** Characters of base64url. */
+  readonly dataSize: number
+  /** `Flag.Deflate`, or none. */
+  readonly flags: number
+}
+
 /** What the two cookies have in common: everything that does not depend on a name. */
 const prepare = Effect.gen(function*() {
   const crypto = yield* Crypto
@@ -323,7 +333,33 @@ const prepare = Effect.gen(function*() {
     return ikm === undefined ? noKey(key) : crypto.pbkdf2(Redacted.value(ikm), salt, { iterations, length })
   }
 
-  return { crypto, settings, keys, derive, stretch, deflate, inflate }
+  const compress = (plaintext: Uint8Array): Effect.Effect<Uint8Array> =>
+    // What inflates to more than the limit would never open again.
+    settings.compressionThreshold === 0 || plaintext.length <= settings.compressionThreshold ||
+      plaintext.length > settings.inflateLimit
+      ? Effect.succeed(plaintext)
+      : Effect.map(deflate(plaintext), (deflated) => deflated.length < plaintext.length ? deflated : plaintext)
+
+  // A payload is measured when it is set, and sealed when it is saved, for one cookie or for two.
+  const alreadyPacked = new WeakMap<Payload, Packed>()
+
+  const packed = (payload: Payload): Effect.Effect<Packed> =>
+    Effect.suspend(() => {
+      const known = alreadyPacked.get(payload)
+      if (known !== undefined) return Effect.succeed(known)
+      const encoded = utf8.encode(Layout.encodePayload(payload))
+      return Effect.map(compress(encoded), (plaintext) => {
+        const packed: Packed = {
+          plaintext,
+          dataSize: Base64Url.encodedLength(plaintext.length),
+          flags: plaintext === encoded ? 0 : Flag.Deflate
+        }
+        alreadyPacked.set(payload, packed)
+        return packed
+      })
+    })
+
+  return { crypto, settings, keys, derive, stretch, packed, inflate }
 })
 
 type Prepared = Effect.Success<typeof prepare>
@@ -360,7 +396,7 @@ const rememberRole = ({ derive, settings, stretch }: Prepared): Role => {
 }
 
 const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role): Codec => {
-  const { crypto, deflate, derive, inflate, keys, settings } = prepared
+  const { crypto, derive, inflate, keys, packed, settings } = prepared
   const names = namesOf(name)
   const named = (name: string) => CookieHeader.named(name, settings.cookieNameExact)
   const session = named(name)
@@ -398,24 +434,13 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
     )
   }
 
-  const compress = (plaintext: Uint8Array): Effect.Effect<Uint8Array> =>
-    // What inflates to more than the limit would never open again.
-    settings.compressionThreshold === 0 || plaintext.length <= settings.compressionThreshold ||
-      plaintext.length > settings.inflateLimit
-      ? Effect.succeed(plaintext)
-      : Effect.map(deflate(plaintext), (deflated) => deflated.length < plaintext.length ? deflated : plaintext)
-
   /** What is to be encrypted, and what the header has to say of it. */
   const pack = (payload: Payload, placement: Placement) =>
-    Effect.suspend(() => {
-      const encoded = utf8.encode(Layout.encodePayload(payload))
-      return Effect.flatMap(compress(encoded), (plaintext) => {
-        const size = Base64Url.encodedLength(plaintext.length)
-        const limit = placement === "Cookie" ? measured.all - Layout.headerCharacters : Layout.maxUint24
-        return size <= limit
-          ? Effect.succeed({ plaintext, dataSize: size, flags: plaintext === encoded ? 0 : Flag.Deflate })
-          : Effect.fail(new TooLarge({ size, limit }))
-      })
+    Effect.flatMap(packed(payload), (packed) => {
+      const limit = placement === "Cookie" ? measured.all - Layout.headerCharacters : Layout.maxUint24
+      return packed.dataSize <= limit
+        ? Effect.succeed(packed)
+        : Effect.fail(new TooLarge({ size: packed.dataSize, limit }))
     })
 
   const read = (plaintext: Uint8Array): Payload | Refusal => Layout.decodePayload(text.decode(plaintext))
@@ -519,9 +544,9 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
 
     seal: Effect.fnUntraced(function*({ creationTime, flags, payload, rollingOffset }, sender) {
       const stored = flags & Flag.Storage
-      const { dataSize, flags: packed, plaintext } = yield* pack(payload, stored === 0 ? "Cookie" : "Server")
+      const { dataSize, flags: deflated, plaintext } = yield* pack(payload, stored === 0 ? "Cookie" : "Server")
       const bytes = Layout.write(yield* crypto.randomBytes(Layout.sidSize), {
-        flags: stored | (flags & Flag.Forget) | packed | settings.bindFlags,
+        flags: stored | (flags & Flag.Forget) | deflated | settings.bindFlags,
         creationTime,
         rollingOffset,
         dataSize

@@ -76,7 +76,7 @@ import { Headers, HttpRouter, HttpServerRequest, HttpServerResponse } from "effe
 import { withClaims } from "./internal/kongClaims.ts"
 import * as kongSettings from "./internal/kongSettings.ts"
 import * as logoutRequest from "./internal/logoutRequest.ts"
-import { headerOf } from "./internal/properties.ts"
+import { nameOf } from "./internal/properties.ts"
 import * as Session from "./Session.ts"
 import * as SessionConfig from "./SessionConfig.ts"
 import { InvalidConfig, SessionError } from "./SessionError.ts"
@@ -442,7 +442,7 @@ const tell = (settings: Settings, request: Request, found: Option.Option<Authent
   Option.match(found, {
     onNone: () =>
       withClaims(
-        request.modify({ headers: Headers.removeMany(request.headers, settings.request_headers.map(headerOf)) }),
+        request.modify({ headers: Headers.removeMany(request.headers, settings.request_headers.map(nameOf)) }),
         {}
       ),
     onSome: (authenticated) => withClaims(request, authenticated)

@@ -25,7 +25,7 @@
 import { Context, Duration, Effect, Option, Record, Schema } from "effect"
 import { seconds } from "./internal/clock.ts"
 import { commit } from "./internal/commit.ts"
-import { type Exchange, fail } from "./internal/exchange.ts"
+import { type Exchange, fail, headerOf } from "./internal/exchange.ts"
 import * as Info from "./internal/info.ts"
 import * as Mismatch from "./internal/mismatch.ts"
 import * as Recording from "./internal/recording.ts"
@@ -544,10 +544,8 @@ class HandleImpl implements Handle<unknown, unknown, SessionDataError, { readonl
   get timeLeft(): Effect.Effect<TimeLeft> {
     return Effect.flatMap(this.#entry, () =>
       Effect.map(seconds, (now) => {
-        const { engine, live } = this.#exchange
-        const left = live === undefined
-          ? undefined
-          : SessionState.timeLeft(live.presented.header, engine.settings, now)
+        const header = headerOf(this.#exchange, now)
+        const left = header && SessionState.timeLeft(header, this.#exchange.engine.settings, now)
         return {
           idling: duration(left?.idling),
           rolling: duration(left?.rolling),

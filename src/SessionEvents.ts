@@ -66,6 +66,19 @@ const events = Metric.counter("effect_session_events", {
   incremental: true
 })
 
+const counters = new Map<string, Metric.Counter<number>>()
+
+/** The counter of an event. There are as many as events and reasons. */
+const counterOf = (event: SessionEvent): Metric.Counter<number> => {
+  const reason = "reason" in event ? event.reason : ""
+  const key = event._tag + reason
+  const known = counters.get(key)
+  if (known !== undefined) return known
+  const counter = Metric.withAttributes(events, { event: event._tag, ...(reason === "" ? {} : { reason }) })
+  counters.set(key, counter)
+  return counter
+}
+
 /**
  * Counts an event and tells the listener.
  *
@@ -74,9 +87,6 @@ const events = Metric.counter("effect_session_events", {
  */
 export const emit = (event: SessionEvent): Effect.Effect<void> =>
   Effect.flatMap(
-    Metric.update(
-      Metric.withAttributes(events, { event: event._tag, ...("reason" in event ? { reason: event.reason } : {}) }),
-      1
-    ),
+    Metric.update(counterOf(event), 1),
     () => listener.use((tell) => tell(event))
   )

@@ -49,6 +49,7 @@ import { authenticate } from "./internal/opening.ts"
 import * as Properties from "./internal/properties.ts"
 import { drop } from "./internal/recording.ts"
 import { subjectHashes } from "./internal/subject.ts"
+import * as Verified from "./internal/verified.ts"
 import * as Session from "./Session.ts"
 import { SessionConfig } from "./SessionConfig.ts"
 import { InvalidConfig, SessionError } from "./SessionError.ts"
@@ -85,6 +86,7 @@ export const engine: Effect.Effect<Exchange.Engine, never, Services> = Effect.ge
     crypto,
     codec,
     placement,
+    verified: settings.cookieCacheSize === 0 ? undefined : Verified.make(settings.cookieCacheSize),
     storageKey: ofReference && !settings.hashStorageKey
       ? (presented) => Effect.sync(() => Redacted.value(codec.sid(presented)))
       : codec.storageKey,
@@ -200,7 +202,7 @@ const forward = (
   // As with a handler's reads: without the store there is nothing to go on with.
   return Effect.map(Effect.orDie(Properties.headers(exchange, audience, names)), (headers) =>
     request.modify({
-      headers: Headers.setAll(Headers.removeMany(request.headers, names.map(Properties.headerOf)), headers)
+      headers: Headers.setAll(Headers.removeMany(request.headers, names.map(Properties.nameOf)), headers)
     }))
 }
 
@@ -243,6 +245,46 @@ const isEncrypted = (request: HttpServerRequest.HttpServerRequest): boolean => {
   const { socket } = request.source as { readonly socket?: { readonly encrypted?: boolean } }
   return socket?.encrypted === true
 }
+
+/**
+ * The request without the cookies of its sessions, for proxies: a server behind one
+ * has no use for a secret (lua-resty-session's `clear_request_cookie`). Within the routes that
+ * have sessions; anywhere else the request stays as it is.
+ *
+ * **Example** (A proxy's request)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { HttpServerRequest } from "effect/http"
+ * import * as SessionHttp from "effect-session/SessionHttp"
+ *
+ * export const upstreamCookies = Effect.map(
+ *   Effect.flatMap(HttpServerRequest.HttpServerRequest, SessionHttp.clearRequestCookie),
+ *   ({ headers }) => headers["cookie"]
+ * )
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const clearRequestCookie = (
+  request: HttpServerRequest.HttpServerRequest
+): Effect.Effect<HttpServerRequest.HttpServerRequest> =>
+  Effect.contextWith((context: Context.Context<never>) => {
+    const cookies = request.headers["cookie"]
+    const current = Context.getOrUndefined(context, Current)
+    if (cookies === undefined || current === undefined) return Effect.succeed(request)
+    const left = strip(cookies, current)
+    const headers = left === undefined
+      ? Headers.remove(request.headers, "cookie")
+      : Headers.set(request.headers, "cookie", left)
+    return Effect.succeed(request.modify({ headers }))
+  })
+
+const strip = (cookies: string | undefined, scope: Scope | undefined): string | undefined =>
+  cookies === undefined || scope === undefined
+    ? cookies
+    : strip(scope.exchange.engine.codec.strip(cookies), scope.outer)
 
 // -----------------------------------------------------------------------------
 // the response phase

@@ -426,7 +426,7 @@ export type Plan =
     readonly how: "Create" | "Supersede" | "Renew" | "Rescue"
     /** Set a remember cookie too. */
     readonly remember: Remember | undefined
-    /** End the presented session first: the new one has nothing to do with it. */
+    /** End the session that stood first: none of its cookies leads to the new one. */
     readonly revoke: boolean
   }
   /** End the session at the store, if it is there, then clear the cookies. */
@@ -539,11 +539,13 @@ export const plan = (
   const { header, intent, payload, rescued } = state
   const storage = state.placement === "Server" ? Flag.Storage : 0
   const stands = header !== undefined || rescued
-  const flags = storage | ((header?.flags ?? 0) & Flag.Forget) | (intent.remember === false ? Flag.Forget : 0)
+  // The wish to be forgotten ends with the session that it was said of.
+  const forget = intent.remember === false || (!intent.ended && ((header?.flags ?? 0) & Flag.Forget) !== 0)
+  const flags = storage | (forget ? Flag.Forget : 0)
 
   /** `of` is the header of the remember cookie that is renewed. */
   const remember = (of: Header | undefined): Remember | undefined => {
-    if ((flags & Flag.Forget) !== 0 || !(intent.remember ?? settings.remember)) return undefined
+    if (forget || !(intent.remember ?? settings.remember)) return undefined
     const creationTime = of?.creationTime ?? now
     const savedAt = Math.max(now, creationTime)
     return {
@@ -573,8 +575,9 @@ export const plan = (
   if (header === undefined) {
     if (payload.length === 0) return keep
     if (!rescued) return intent.changed ? start("Create", undefined, false) : keep
-    // Who declines to be remembered now gets a session that nothing brings back.
-    if (intent.remember === false) return start("Create", undefined, true)
+    // A rescue leaves the old remember cookie leading to the new session: for whoever planted it, too. And who declines
+    // to be remembered now gets a session that nothing brings back.
+    if (intent.renewed || intent.remember === false) return start("Create", state.remember, true)
     return state.refresh || saves(intent) ? start("Rescue", state.remember, false) : keep
   }
   const todo = saves(intent) ? "Save" : state.refresh ? due(header, settings, now) : "Nothing"

@@ -86,6 +86,7 @@ const environment = {
   storeMetadata: ["SESSION_STORE_METADATA", "true", true],
   responseHeaders: ["SESSION_RESPONSE_HEADERS", "timeout,idling-timeout", ["timeout", "idling-timeout"]],
   requestHeaders: ["SESSION_REQUEST_HEADERS", "subject", ["subject"]],
+  cookieCacheSize: ["SESSION_COOKIE_CACHE_SIZE", "0", 0],
   commitTimeout: ["SESSION_COMMIT_TIMEOUT", "500 millis", "500 millis"],
   onGone: ["SESSION_ON_GONE", "fail", "fail"],
   onReuse: ["SESSION_ON_REUSE", "revoke", "revoke"]
@@ -141,6 +142,7 @@ describe("SessionConfig", () => {
           storeMetadata: true,
           responseHeaders: [],
           requestHeaders: [],
+          cookieCacheSize: 4_194_304,
           commitTimeout: 5000,
           onGone: "drop",
           onReuse: "ignore"
@@ -188,6 +190,7 @@ describe("SessionConfig", () => {
           storeMetadata: false,
           responseHeaders: ["timeout"],
           requestHeaders: ["subject", "audience"],
+          cookieCacheSize: 0,
           commitTimeout: 1,
           onGone: "fail",
           onReuse: "revoke"
@@ -225,6 +228,7 @@ describe("SessionConfig", () => {
           storeMetadata: false,
           responseHeaders: ["timeout"],
           requestHeaders: ["subject", "audience"],
+          cookieCacheSize: 0,
           commitTimeout: 1,
           onGone: "fail",
           onReuse: "revoke"
@@ -703,6 +707,18 @@ describe("SessionConfig", () => {
         fix: "10 seconds",
         compatible: "warned"
       },
+      "a negative cookieCacheSize": {
+        options: { secret, cookieCacheSize: -1 },
+        setting: "cookieCacheSize",
+        problem: "not between 0 and",
+        fix: "0 to remember no cookie"
+      },
+      "a cookieCacheSize beyond a GiB": {
+        options: { secret, cookieCacheSize: 1024 ** 3 + 1 },
+        setting: "cookieCacheSize",
+        problem: "not between 0 and",
+        fix: "0 to remember no cookie"
+      },
       "a commitTimeout of zero": {
         options: { secret, commitTimeout: 0 },
         setting: "commitTimeout",
@@ -877,6 +893,7 @@ describe("SessionConfig", () => {
       ["rememberAbsoluteTimeout", true, "is not a duration", "\"15 minutes\""],
       ["staleTtl", [1], "is not a duration", "\"15 minutes\""],
       ["touchThreshold", Symbol("minute"), "is not a duration", "\"15 minutes\""],
+      ["cookieCacheSize", 0.5, "is not a whole number", "Write a number"],
       ["commitTimeout", () => 5000, "is not a duration", "\"15 minutes\""],
       ["compressionThreshold", "1024", "is not a whole number", "Write a number"],
       ["inflateLimit", 65_536n, "is not a whole number", "Write a number"],
@@ -956,7 +973,13 @@ describe("SessionConfig", () => {
     }
 
     /** What the references do not have. */
-    const ours = { inflateLimit: 65_536, commitTimeout: 5000, onGone: "drop", onReuse: "ignore" }
+    const ours = {
+      inflateLimit: 65_536,
+      cookieCacheSize: 4_194_304,
+      commitTimeout: 5000,
+      onGone: "drop",
+      onReuse: "ignore"
+    }
 
     it.effect("lua is lua-resty-session", () =>
       Effect.gen(function*() {

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as SessionState from "../src/SessionState.ts"
+import { control, mutants } from "./fixtures/brokenStates.ts"
 import { runs, seeds } from "./utils/depth.ts"
-import { agreement, everything } from "./utils/stateCommands.ts"
+import { agreement, everything } from "./utils/stateSequences.ts"
 
 describe("SessionState does what the model says", () => {
   for (const [name, seed] of seeds) {
@@ -14,4 +15,10 @@ describe("SessionState does what the model says", () => {
       assert.deepStrictEqual(expected.filter((what) => !seen.has(what)), [])
     })
   }
+})
+
+describe("the model finds", () => {
+  it.each(mutants)("$name", async ({ kills }) => assert.isTrue(await kills()))
+
+  it("nothing where there is no mistake", async () => assert.isFalse(await control.kills()))
 })

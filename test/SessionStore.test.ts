@@ -3,6 +3,7 @@ import { Effect, Exit, Layer, Option } from "effect"
 import { InvalidConfig, SessionError } from "../src/SessionError.ts"
 import * as SessionStore from "../src/SessionStore.ts"
 import { brokenStores } from "./fixtures/brokenStores.ts"
+import { foundBy } from "./fixtures/foundBy.ts"
 import {
   create,
   current,
@@ -21,102 +22,6 @@ import {
 import { checks, storeSuite } from "./utils/storeSuite.ts"
 
 storeSuite("layerMemory", SessionStore.layerMemory)
-
-/** By which checks each broken store is found; others may find it too. */
-const foundBy: Record<keyof typeof brokenStores, ReadonlyArray<string>> = {
-  upsert: [
-    "supersede, of a version that never was",
-    "supersede, of a version that was revoked",
-    "supersede, of a version superseded, of a session that was revoked",
-    "supersede, of a version past its deadline",
-    "renew, of a version that a renewal replaced",
-    "a revoke before a supersede leaves nothing alive",
-    "any sequence of operations answers as the naive model does"
-  ],
-  lastWriterWins: [
-    "supersede, of a version superseded by one that nobody has seen",
-    "renew, of a version superseded, after its grace",
-    "of 20 supersedes at once, one wins and the others are told its successor"
-  ],
-  checkThenAct: [
-    "of 20 supersedes at once, one wins and the others are told its successor",
-    "of 20 renewals at once, one wins and the others learn nothing of it",
-    "when a renewal and a supersede meet, one wins, and no racer of a renewal is forwarded",
-    "a revoke that meets a supersede leaves nothing alive",
-    "a revoke by subject that meets a supersede leaves nothing alive"
-  ],
-  revokeOverlooks: ["a revoke that meets a supersede leaves nothing alive"],
-  touchOverlooks: [
-    "a revoke that meets a touch leaves nothing alive",
-    "a touch that meets a supersede does not reach the new version"
-  ],
-  ownSuccessor: ["of 20 supersedes at once, one wins and the others are told its successor"],
-  noGrace: [
-    "load, of a version superseded by one that nobody has seen",
-    "load, of a version superseded, in the last second of its grace",
-    "supersede, of a version superseded, in the last second of its grace",
-    "each version of a chain leads to the next, and the last one stands",
-    "any sequence of operations answers as the naive model does"
-  ],
-  graceAtOnce: ["load, of a version superseded by one that nobody has seen"],
-  graceExtended: ["grace runs from the first sight of any successor, and is never extended"],
-  graceForgets: ["load, of a version superseded, after its grace"],
-  seenFromBirth: ["a version is seen once a touch says so, and not before"],
-  renewalForwards: [
-    "load, of a version that a renewal replaced",
-    "supersede, of a version that a renewal replaced",
-    "touch, of a version that a renewal replaced",
-    "a renewal leaves the new version alone, which nothing waits for",
-    "of 20 renewals at once, one wins and the others learn nothing of it"
-  ],
-  renewalForgetsChain: [
-    "load, of a version superseded before a renewal",
-    "a renewal leaves the new version alone, which nothing waits for"
-  ],
-  revokeForgetsSuperseded: [
-    "load, of a version superseded, of a session that was revoked",
-    "revoke, of a version superseded, after its grace",
-    "a revoke after supersedes leaves nothing alive"
-  ],
-  revokeForgetsNewVersion: [
-    "list, of a version superseded, of a session that was revoked",
-    "revoke, of a version superseded by one that nobody has seen",
-    "a revoke after supersedes leaves nothing alive"
-  ],
-  revokeAlwaysTrue: ["revoke, of a version that never was", "of 20 revokes at once, one finds the session"],
-  touchCreates: [
-    "touch, of a version that never was",
-    "touch, of a version that was revoked",
-    "touch, of a version past its deadline",
-    "a revoke that meets a touch leaves nothing alive",
-    "any sequence of operations answers as the naive model does"
-  ],
-  touchFollows: ["touch, of a version superseded, in the last second of its grace"],
-  touchResetsDeadline: ["touch without a deadline leaves it"],
-  createOverwrites: [
-    "create with the key, of a version that is current",
-    "create with the key, of a version superseded, after its grace",
-    "create with the handle, of a version that is current",
-    "of 20 creates at once with one key or one handle, one wins and its data stands",
-    "any sequence of operations answers as the naive model does"
-  ],
-  deadlineExclusive: [
-    "the deadline is the last second in which a session loads, is listed, can be touched and superseded"
-  ],
-  deadlineIgnored: [
-    "load, of a version past its deadline",
-    "load, of a version superseded, of a session past its deadline",
-    "a touch brings forward the end as well as putting it off"
-  ],
-  listIgnoresDeadline: ["list, of a version past its deadline"],
-  listOldestFirst: ["the newest session comes first, whichever was seen last"],
-  listRepeats: ["several spellings of a subject list each session once"],
-  listForgetsSpellings: ["several spellings of a subject list each session once"],
-  indexStays: ["list, of a version that a renewal replaced", "the index follows the session to its new version"],
-  indexGrows: ["the index follows the session to its new version"],
-  exceptIgnored: ["revokeAll ends the sessions of the subject, of one audience, except one, and says how many"],
-  bytesShared: ["bytes are the caller's again after a write"]
-}
 
 describe("storeSuite finds a store in which", () => {
   // `Object.entries` forgets the keys' type, which `foundBy` has.

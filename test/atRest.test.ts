@@ -42,6 +42,8 @@ const nextSecret = "pR7vLm2QxT9sKd4HfZ1wYc8uNb5gJe3A"
 
 const cookieName = "__Host-session"
 
+const rememberName = "__Host-remember"
+
 /** What no user and no item of another test is called. */
 const userWord = "zanzibar"
 const itemWord = "quetzal"
@@ -115,7 +117,11 @@ const search = (places: Places, secrets: Secrets): ReadonlyArray<string> => {
 
 const Items = Schema.Struct({ items: Schema.Array(Schema.String) })
 
-class Cart extends Session.Service<Cart>()("Cart", { data: Items, initial: { items: [] } }) {}
+class Cart extends Session.Service<Cart>()("Cart", {
+  data: Items,
+  initial: { items: [] },
+  info: { note: Schema.String }
+}) {}
 
 /** The cart of another release, which keeps its items in another way. */
 const ChangedItems = Schema.Struct({ items: Schema.Array(Schema.Struct({ name: Schema.String })) })
@@ -261,7 +267,13 @@ const openShop = Effect.fnUntraced(function*(
       Layer.provideMerge(layerCodec(mistake)),
       Layer.provideMerge(Layer.mergeAll(
         layerCrypto(overheard, mistake),
-        SessionConfig.layer({ idlingTimeout: "1 hour", ...mistake.settings, ...settings }),
+        SessionConfig.layer({
+          idlingTimeout: "1 hour",
+          remember: true,
+          rememberSafety: "Low",
+          ...mistake.settings,
+          ...settings
+        }),
         PgSessionStore.layer
       )),
       Layer.provideMerge(layerListeningClient(overheard)),
@@ -395,6 +407,17 @@ const workingDay = Effect.fnUntraced(function*(overheard: Overheard, mistake: Mi
   })
   yield* visit(second, Cart.use((cart) => cart.renew))
 
+  // A browser that was closed has the remember cookie alone. What is kept beside the session comes back with it.
+  const eighth = yield* customer(8)
+  yield* visit(eighth, Cart.use(({ info }) => info.set("note", itemOf(81))))
+  const restarted = new Http.Jar([[rememberName, eighth.get(rememberName) ?? ""]])
+  yield* visit(restarted, add(itemOf(82)))
+  assert.deepStrictEqual(yield* visit(restarted, Cart.use(({ info }) => info.get("note"))), Option.some(itemOf(81)))
+  assert.deepStrictEqual(yield* visit(new Http.Jar([[rememberName, eighth.get(rememberName) ?? ""]]), items), [
+    itemOf(8),
+    itemOf(82)
+  ])
+
   // Endings, one of them while a request of the session is under way.
   const third = yield* customer(3)
   yield* visit(
@@ -465,7 +488,8 @@ const workingDay = Effect.fnUntraced(function*(overheard: Overheard, mistake: Mi
     [second, [2, ...Array.from({ length: 100 }, (_, i) => 200 + i)].map(itemOf)],
     [fourth, [itemOf(4)]],
     [kept, [itemOf(6)]],
-    [seventh, [itemOf(72)]]
+    [seventh, [itemOf(72)]],
+    [restarted, [itemOf(8), itemOf(82)]]
   ]
   return { shop: next, customers }
 })
@@ -524,9 +548,9 @@ const forge = (row: string, secret: string, now: number): ReadonlyArray<string> 
 /** How many of these cookies open a session. */
 const countOpened = ({ visit }: Shop, cookies: ReadonlyArray<string>) =>
   Effect.map(
-    Effect.forEach(cookies, (cookie) =>
+    Effect.forEach(cookies.flatMap((cookie) => [[cookieName, cookie], [rememberName, cookie]] as const), (pair) =>
       visit(
-        new Http.Jar([[cookieName, cookie]]),
+        new Http.Jar([pair]),
         Effect.zipWith(
           Cart.use(({ exists }) => exists),
           Account.use(({ exists }) => exists),

@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { readdirSync } from "node:fs"
 import * as Barrel from "../src/index.ts"
 
-// They load `effect/http-api` and `@effect/sql-pg`, which a server without them should not pay for, nor install.
-const ownSubpath = new Set(["KongSessionStore", "LuaSessionStore", "PgSessionStore", "SessionHttpApi"])
+// They load `effect/http-api` and `@effect/sql-pg`, which a server without them should not pay for, nor install; and
+// `cli` is no module to import.
+const ownSubpath = new Set(["KongSessionStore", "LuaSessionStore", "PgSessionStore", "SessionHttpApi", "cli"])
 
 const modules = readdirSync(new URL("../src/", import.meta.url))
   .filter((file) => file.endsWith(".ts") && file !== "index.ts")

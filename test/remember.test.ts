@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Option } from "effect"
+import { HttpServerRequest } from "effect/http"
+import * as SessionHttp from "../src/SessionHttp.ts"
 import * as Http from "./utils/http.ts"
 import * as Shop from "./utils/shop.ts"
 
@@ -343,5 +345,39 @@ describe("the remember cookie, for several audiences", () => {
       yield* shop.ask(browser, Cart.use((cart) => cart.logout))
       const again = restarted(browser)
       assert.deepStrictEqual(yield* shop.ask(again, Effect.zip(items, name)), [[], Option.some("Alice")])
+    }))
+})
+
+describe("a proxy", () => {
+  const forwarded = Effect.map(
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, SessionHttp.clearRequestCookie),
+    ({ headers }) => headers["cookie"]
+  )
+
+  it.live("passes on no cookie of the session, and every other", () =>
+    Effect.gen(function*() {
+      const { jar, shop } = yield* openWithMember()
+      assert.isUndefined(yield* shop.ask(jar, forwarded))
+      assert.isUndefined(yield* shop.ask(undefined, forwarded))
+      jar.set("theme", "dark")
+      jar.set("__Host-sessions", "mine")
+      assert.strictEqual(yield* shop.ask(jar, forwarded), "theme=dark; __Host-sessions=mine")
+    }))
+
+  it.live("tells the server behind it about a session that was just brought back", () =>
+    Effect.gen(function*() {
+      const properties = ["id", "subject", "timeout"] as const
+      const { jar, shop } = yield* openWithMember({
+        settings: { requestHeaders: properties, responseHeaders: properties }
+      })
+      const reply = yield* shop.visit(
+        restarted(jar),
+        Effect.map(
+          HttpServerRequest.HttpServerRequest,
+          ({ headers }) => [headers["session-subject"], headers["session-timeout"]]
+        )
+      )
+      assert.deepStrictEqual(reply.exit, Exit.succeed(["alice", "900"]))
+      assert.deepStrictEqual([reply.headers["session-subject"], reply.headers["session-timeout"]], ["alice", "900"])
     }))
 })

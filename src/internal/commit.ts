@@ -195,6 +195,7 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
     if (answer._tag === "Superseded") return yield* retry(self, placement.port, previous, answer, now, count)
   }
   const cookies = cookiesOf(self, plan, sealed)
+  if (previous?.value !== undefined) self.engine.verified?.delete(previous.value)
   Exchange.settle(self, { presented: sealed.session, key: 0, value: undefined }, {
     payload: plan.payload,
     handle,
@@ -358,6 +359,7 @@ const end = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"End">
     }
     yield* SessionEvents.emit({ _tag: "SessionEnded", handle })
   }
+  if (self.live?.value !== undefined) self.engine.verified?.delete(self.live.value)
   const cleared = [
     ...codec.clearCookies(chunksOf(codec, self.live), self.request.host),
     ...clearRemember(self)

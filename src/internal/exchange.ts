@@ -15,6 +15,7 @@ import { SessionError, StoreFailed } from "../SessionError.ts"
 import type { SessionErrorReason } from "../SessionError.ts"
 import type * as SessionState from "../SessionState.ts"
 import type { Placement } from "../SessionStore.ts"
+import type { VerifiedCookies } from "./verified.ts"
 
 /** The services that all exchanges of one configuration share. */
 export interface Engine {
@@ -24,6 +25,8 @@ export interface Engine {
   readonly placement: Placement
   /** Under what the store finds a version. */
   readonly storageKey: (presented: Presented) => Effect.Effect<Uint8Array>
+  /** `undefined` where `cookieCacheSize` is 0. */
+  readonly verified: VerifiedCookies | undefined
   /** A subject as the index keeps it. */
   readonly indexSubject: (subject: string) => Effect.Effect<string>
 }
@@ -44,6 +47,8 @@ export interface Live {
   readonly key: number
   /** The cookie's value; `undefined` for a version that the request did not present but was forwarded to. */
   readonly value: string | undefined
+  /** What the cookie holds, where it is remembered. */
+  readonly payload?: SessionState.Payload | undefined
 }
 
 /** A recorded change, kept to be replayed if another request was quicker. */
@@ -168,6 +173,12 @@ export const settle = (
   self.rescued = false
   self.opened = opened
   self.working = opened.payload
+}
+
+/** The header of the session that stands; one that a remember cookie brought back begins now. */
+export const headerOf = ({ live, rescued }: Exchange, now: number): SessionState.Header | undefined => {
+  if (live !== undefined || !rescued) return live?.presented.header
+  return { type: 1, flags: 0, creationTime: now, rollingOffset: 0, dataSize: 0, idlingOffset: 0 }
 }
 
 /** Of a request without a session. */

@@ -43,11 +43,16 @@ const isInfo = (key: string): boolean => key.startsWith("@")
 
 /** The data of an entry that a cookie holds, without the info among them. */
 export const dataIn = (json: Json): Json =>
-  mapKeys(json, (key) => isInfo(key) ? undefined : /^\$+@/.test(key) ? key.slice(1) : key)
+  isObject(json) && Object.keys(json).some(isSpecial)
+    ? mapKeys(json, (key) => isInfo(key) ? undefined : isSpecial(key) ? key.slice(1) : key)
+    : json
+
+/** Info, or a name of the data's own that had to make room for it. */
+const isSpecial = (key: string): boolean => /^\$*@/.test(key)
 
 /** Data as a cookie holds them, with the info that the entry had before. */
 export const withData = (before: Json | undefined, data: Json): Json => {
-  const escaped = mapKeys(data, (key) => /^\$*@/.test(key) ? `$${key}` : key)
+  const escaped = mapKeys(data, (key) => isSpecial(key) ? `$${key}` : key)
   if (!isObject(escaped) || !isObject(before)) return escaped
   return { ...escaped, ...Object.fromEntries(Object.entries(before).filter(([key]) => isInfo(key))) }
 }

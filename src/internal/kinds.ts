@@ -110,7 +110,7 @@ export const secrets: Kind<ReadonlyArray<Redacted.Redacted<string>>> = {
 }
 
 /** Not `Uint8ArrayFromBase64`: that takes one of the two alphabets, and its error would hold the key. */
-const RedactedBytes = RedactedText.pipe(
+export const RedactedBytes = RedactedText.pipe(
   Schema.decodeTo(Schema.Redacted(Schema.Uint8Array), {
     decode: SchemaGetter.transformEffect((input, options) =>
       Result.match(Base64Url.decode(Redacted.value(input).trim().replaceAll("+", "-").replaceAll("/", "_")), {

@@ -114,11 +114,14 @@ export const chunkCount = ({ all, first, next }: Room, characters: number): numb
   return characters <= all ? 1 + Math.ceil((characters - first) / next) : maxCookies + 1
 }
 
-/** The text of a payload as lua-cjson writes it: its two escapes that JSON.stringify lacks occur within strings only. */
+/** JSON as lua-cjson writes it: its two escapes that JSON.stringify lacks occur within strings only. */
+export const encodeJson = (json: Json): string =>
+  JSON.stringify(json).replaceAll("/", "\\/").replaceAll("\u007f", "\\u007f")
+
 export const encodePayload = (payload: Payload): string =>
-  JSON.stringify(
+  encodeJson(
     payload.map(({ audience, data, subject }) => subject === undefined ? [data, audience] : [data, audience, subject])
-  ).replaceAll("/", "\\/").replaceAll("\u007f", "\\u007f")
+  )
 
 const isArray = (json: Json): json is ReadonlyArray<Json> => Array.isArray(json)
 

@@ -37,23 +37,33 @@ const authenticateFrom = (
 ): Effect.Effect<void> => {
   const value = values[index]
   if (value === undefined) return tellRefusal(self)
-  const { codec, placement, settings } = self.engine
+  const { codec, placement, settings, verified } = self.engine
   const refused = (refusal: SessionState.Refusal): Effect.Effect<void> => {
     // Where several are refused, the first is the one that a browser meant.
     if (index === 0) self.refusal = refusal
     return authenticateFrom(self, values, index + 1, now)
   }
-  const presented = codec.decode(value)
+  const known = verified?.get(value, now)
+  const presented = known?.presented ?? codec.decode(value)
   if (typeof presented === "string") return refused(presented)
   const refusal = SessionState.verify(presented.header, settings, placement._tag, now)
   if (refusal !== undefined) return refused(refusal)
+  if (known !== undefined) {
+    self.refusal = undefined
+    self.live = { presented, key: known.key, value, payload: known.payload }
+    return Effect.void
+  }
   return Effect.flatMap(codec.verify(presented, self.request.sender), (key) => {
     if (key < 0) return refused("InvalidMac")
     self.refusal = undefined
     self.live = { presented, key, value }
+    // Whether a bound cookie verifies is not a matter of its text alone.
+    if ((presented.header.flags & bound) === 0) verified?.set(value, { presented, key, payload: undefined }, now)
     return Effect.void
   })
 }
+
+const bound = SessionState.Flag.BindIp | SessionState.Flag.BindScheme | SessionState.Flag.BindUserAgent
 
 const tellRefusal = (self: Exchange): Effect.Effect<void> =>
   self.refusal === undefined ? Effect.void : SessionEvents.emit({ _tag: "SessionRefused", reason: self.refusal })
@@ -103,12 +113,28 @@ export const openLocked = (self: Exchange): Effect.Effect<void, SessionError> =>
 
 const none = (self: Exchange): Effect.Effect<void> => Effect.sync(() => settle(self, undefined, nobody))
 
-const openCookie = (self: Exchange, live: Live): Effect.Effect<void, SessionError> =>
-  Effect.flatMap(payloadOf(self, self.engine.codec, live), (payload) => {
+const openCookie = (self: Exchange, live: Live): Effect.Effect<void, SessionError> => {
+  if (live.payload !== undefined) {
+    settle(self, live, { ...nobody, payload: live.payload })
+    return Effect.void
+  }
+  return Effect.flatMap(payloadOf(self, self.engine.codec, live), (payload) => {
     if (typeof payload === "string") return refuse(self, payload)
     settle(self, live, { ...nobody, payload })
-    return Effect.void
+    return rememberPayload(self, live, payload)
   })
+}
+
+/** A cookie that is in one piece says all of its payload by its text. */
+const rememberPayload = (
+  { engine: { codec, verified } }: Exchange,
+  { key, presented, value }: Live,
+  payload: SessionState.Payload
+): Effect.Effect<void> =>
+  verified === undefined || value === undefined || (presented.header.flags & bound) !== 0 ||
+    codec.chunks(presented.header) > 1
+    ? Effect.void
+    : Effect.map(seconds, (now) => verified.set(value, { presented, key, payload }, now))
 
 /** With cookie placement. It never forwards: the value and its Cookie header are there. */
 const payloadOf = (

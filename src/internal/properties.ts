@@ -5,11 +5,11 @@ import type { Property } from "../SessionConfig.ts"
 import type { SessionError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { seconds } from "./clock.ts"
-import type { Exchange } from "./exchange.ts"
+import { type Exchange, headerOf } from "./exchange.ts"
 import { entry as entryOf } from "./recording.ts"
 
 /** The header of a property. */
-export const headerOf = (property: Property): string => `session-${property}`
+export const nameOf = (property: Property): string => `session-${property}`
 
 /** The headers of a session that stands; none where there is none, and none for a property without value. */
 export const headers = (
@@ -22,14 +22,14 @@ export const headers = (
     Effect.zip(entryOf(self, audience), seconds),
     ([entry, now]) =>
       Effect.sync(() => {
-        const live = self.live
-        if (live === undefined || entry === undefined) return {}
-        const left = SessionState.timeLeft(live.presented.header, self.engine.settings, now)
+        const header = headerOf(self, now)
+        if (header === undefined || entry === undefined) return {}
+        const left = SessionState.timeLeft(header, self.engine.settings, now)
         const values: Record<Property, string | undefined> = {
           // The sid is the reference's, and a bearer secret where a store keeps it in clear. Ours is public.
           "id": self.engine.settings.hashStorageKey
             ? self.opened?.handle
-            : Base64Url.encode(Redacted.value(self.engine.codec.sid(live.presented))),
+            : self.live && Base64Url.encode(Redacted.value(self.engine.codec.sid(self.live.presented))),
           audience,
           "subject": entry.subject,
           "timeout": left.next?.toString(),
@@ -39,7 +39,7 @@ export const headers = (
         }
         return Object.fromEntries(properties.flatMap((property) => {
           const value = headerValue(values[property])
-          return value === undefined ? [] : [[headerOf(property), value]]
+          return value === undefined ? [] : [[nameOf(property), value]]
         }))
       })
   )

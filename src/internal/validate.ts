@@ -53,6 +53,7 @@ export const kinds = {
   storeMetadata: kind.boolean,
   responseHeaders: properties,
   requestHeaders: properties,
+  cookieCacheSize: kind.integer,
   commitTimeout: kind.duration,
   onGone: kind.oneOf("drop", "fail"),
   onReuse: kind.oneOf("ignore", "revoke"),
@@ -386,6 +387,12 @@ const otherRules: ReadonlyArray<Rule> = [
     isBroken: (options) => options.inflateLimit < 1024 || options.inflateLimit > 16 * 1024 * 1024,
     problem: "is not between 1024 and 16777216",
     fix: "Write the bytes of the largest session that you expect"
+  },
+  {
+    setting: "cookieCacheSize",
+    isBroken: (options) => options.cookieCacheSize < 0 || options.cookieCacheSize > 1024 ** 3,
+    problem: "is not between 0 and 1073741824",
+    fix: "Write a number of bytes, or 0 to remember no cookie"
   },
   ...(["bind", "responseHeaders", "requestHeaders"] as const).map((setting): Rule => ({
     setting,

@@ -74,6 +74,44 @@ export const run = (file: string, { env, runtime = here }: Options = {}): Progra
   return { pid: child.pid ?? -1, output: () => output, exit, stop }
 }
 
+/** What a process left behind. */
+export interface Ended {
+  /** -1 if it was killed. */
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a file of this repository to its end, with arguments and with what it reads. */
+export const execute = (
+  file: string,
+  args: ReadonlyArray<string>,
+  { env, input = "", runtime = here }: Options & { readonly input?: string | undefined } = {}
+): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    const [executable, ...runtimeArgs] = runtime
+    const child = spawn(executable, [...runtimeArgs, file, ...args], {
+      cwd: root,
+      env: { ...inherited, NO_COLOR: "1", ...env }
+    })
+    let stdout = ""
+    let stderr = ""
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text
+    })
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text
+    })
+    child.on("error", reject)
+    child.on("close", (code) => resolve({ code: code ?? -1, stdout, stderr }))
+    // Who needs no input may end before it has been written.
+    child.stdin.on("error", (error: NodeJS.ErrnoException) => error.code === "EPIPE" || reject(error))
+    child.stdin.end(input)
+    onTestFinished(() => {
+      child.kill("SIGKILL")
+    })
+  })
+
 /** A program that serves HTTP. */
 export interface Server extends Program {
   readonly url: string

@@ -2,7 +2,7 @@
  * Runs what was recorded of the reference through the request path of this library:
  * the same requests, at the same times, with the sids that it happened to choose.
  */
-import { Clock, Context, Effect, Layer } from "effect"
+import { Clock, Effect, Layer } from "effect"
 import * as CookieCodec from "../../src/CookieCodec.ts"
 import * as Crypto from "../../src/Crypto.ts"
 import { commit } from "../../src/internal/commit.ts"
@@ -12,8 +12,9 @@ import * as Opening from "../../src/internal/opening.ts"
 import * as Recording from "../../src/internal/recording.ts"
 import * as SessionConfig from "../../src/SessionConfig.ts"
 import * as SessionHttp from "../../src/SessionHttp.ts"
-import * as SessionState from "../../src/SessionState.ts"
-import * as SessionStore from "../../src/SessionStore.ts"
+import type * as SessionState from "../../src/SessionState.ts"
+import type * as SessionStore from "../../src/SessionStore.ts"
+import { clockAt } from "./time.ts"
 import type { Step } from "./vectors.ts"
 
 /** How a step went here. */
@@ -41,15 +42,6 @@ const withSids = (sids: ReadonlyArray<Uint8Array>): Layer.Layer<Crypto.Crypto> =
       }))
   ).pipe(Layer.provide(Crypto.layerNode))
 }
-
-const at = (now: number): Layer.Layer<never> =>
-  Layer.succeed(
-    Clock.Clock,
-    Object.assign(Object.create(Context.get(Context.empty(), Clock.Clock)), {
-      currentTimeMillisUnsafe: () => now * 1000,
-      currentTimeMillis: Effect.succeed(now * 1000)
-    })
-  )
 
 const sidsOf = (step: Step): ReadonlyArray<Uint8Array> =>
   [step.meta, step.rememberMeta].flatMap((meta) => meta === undefined ? [] : [Buffer.from(meta.sid, "base64")])
@@ -99,7 +91,12 @@ export const replay = (step: Step, store: Layer.Layer<SessionStore.SessionStore>
     Effect.provide(
       CookieCodec.layer.pipe(
         Layer.provideMerge(
-          Layer.mergeAll(SessionConfig.layer(step.options), withSids(sidsOf(step)), store, at(step.now))
+          Layer.mergeAll(
+            SessionConfig.layer(step.options),
+            withSids(sidsOf(step)),
+            store,
+            Layer.succeed(Clock.Clock, clockAt(step.now))
+          )
         )
       )
     )

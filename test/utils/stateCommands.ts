@@ -1,28 +1,35 @@
 /**
- * Sequences of requests, clock moves and changes of configuration, on which rules and
- * model have to agree.
+ * What happens to a browser and a server, one step at a time. Each step is carried out
+ * by the rules and by the model, which have to agree on what comes of it.
  */
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import * as fc from "fast-check"
+import type * as fc from "fast-check"
 import type { Header } from "../../src/SessionState.ts"
-import { json, nobody } from "./codec.ts"
+import { nobody } from "./codec.ts"
+import type { Codec } from "./codec.ts"
 import * as Model from "./stateModel.ts"
 import type { Config, Operation, Version } from "./stateModel.ts"
-import { codecFor, respond, toDeed } from "./stateWorld.ts"
-import type { Rules, World } from "./stateWorld.ts"
+import { agreeOnTimes, survey } from "./stateSurvey.ts"
+import { codecFor, respond } from "./stateWorld.ts"
+import type { Answer, World } from "./stateWorld.ts"
 
 /** What a client holds that no server made. */
-const garbage = "garbage"
+export const garbage = "garbage"
 const garbled = `session=${"A".repeat(110)}`
+
+/** What a browser holds, in the words of the model. */
+interface Holding {
+  readonly session: Version | typeof garbage | undefined
+  readonly remember: Version | undefined
+}
 
 interface Expected {
   now: number
   config: Config
-  /** What the browser holds. */
-  holds: Version | typeof garbage | undefined
-  /** What it has held. */
-  readonly past: Array<Version>
+  holds: Holding
+  /** What the browser has held. */
+  readonly past: Array<Holding>
 }
 
 interface Real extends World {
@@ -30,74 +37,45 @@ interface Real extends World {
   cookies: string
   /** Those that it has sent, as `past` tells. */
   readonly past: Array<string>
+  /** What was compared last: of what has not changed there is nothing new to learn. */
+  compared: { readonly cookies: string; readonly config: Config } | undefined
   /** What has happened, to know that it does. */
   readonly seen: Set<string>
 }
 
 type Command = fc.AsyncCommand<Expected, Real>
 
-const holdNow = (expected: Expected, real: Real, holds: Expected["holds"], cookies: string): void => {
+const known = (session: Holding["session"]): Version | undefined => (session === garbage ? undefined : session)
+
+export const nothingHeld: Holding = { session: undefined, remember: undefined }
+
+const hold = (expected: Expected, real: Real, holds: Holding, cookies: string): void => {
   expected.holds = holds
   real.cookies = cookies
-  if (holds === undefined || holds === garbage) return
+  if (cookies === "") return
   expected.past.push(holds)
   real.past.push(cookies)
 }
 
-// -----------------------------------------------------------------------------
-// what is compared
-// -----------------------------------------------------------------------------
+const headerOf = (codec: Codec, cookies: string): Header | undefined => {
+  const presented = codec.decode(codec.find(cookies)[0] ?? "")
+  return typeof presented === "string" ? undefined : presented.header
+}
 
-/** The times of a header are those of the version that the model remembers. */
-const agreeOnTimes = (header: Header, version: Version): void =>
-  assert.deepStrictEqual(
-    {
-      createdAt: header.creationTime,
-      savedAt: header.creationTime + header.rollingOffset,
-      touchedAt: header.creationTime + header.rollingOffset + header.idlingOffset,
-      forget: (header.flags & 2) !== 0,
-      placement: (header.flags & 1) === 0 ? "Cookie" : "Server"
-    },
-    {
-      createdAt: version.createdAt,
-      savedAt: version.savedAt,
-      touchedAt: version.touchedAt,
-      forget: version.forget,
-      placement: version.placement
-    }
-  )
-
-/** Every request that could come with this cookie, a second before each boundary, at it, and up to two seconds after. */
-const survey = (rules: Rules, header: Header, version: Version, config: Config): void => {
-  const { parts } = version
-  for (const [name, boundary] of Object.entries(Model.boundaries(version, config))) {
-    for (const delta of [-1, 0, 1, 2]) {
-      const now = boundary + delta
-      const where = `at ${name}${delta < 0 ? "" : "+"}${delta}`
-      const refusal = Model.refusal(version, config, now)
-      assert.strictEqual(rules.verify(header, config, config.placement, now), refusal, where)
-      assert.strictEqual(rules.verify({ ...header, type: 2 }, config, config.placement, now), "InvalidType", where)
-      const unknown = { ...header, flags: header.flags | 0x8088 }
-      assert.strictEqual(rules.verify(unknown, config, config.placement, now), refusal, where)
-      if (refusal !== undefined) continue
-      assert.deepStrictEqual(rules.timeLeft(header, config, now), Model.timeLeft(version, config, now), where)
-      assert.strictEqual(rules.due(header, config, now), Model.due(version, config, now), where)
-      for (const refresh of [true, false]) {
-        for (const changed of [true, false]) {
-          for (const renewed of [true, false]) {
-            const intent = { changed, renewed, ended: false }
-            const deed = Model.deed({ version, presented: true, refresh, wishes: { ...intent, parts } }, config, now)
-            const plan = rules.plan(
-              { header: unknown, presented: true, payload: parts, intent, placement: config.placement, refresh },
-              config,
-              now
-            )
-            assert.deepStrictEqual(toDeed(plan, header), deed, `${where} ${JSON.stringify({ refresh, ...intent })}`)
-          }
-        }
-      }
-    }
-  }
+/** The cookies that the browser holds are those that the model says, at any time to come. */
+const agreeOnCookies = async ({ config, holds }: Expected, real: Real): Promise<void> => {
+  const { cookies, rules } = real
+  if (real.compared?.cookies === cookies && real.compared.config === config) return
+  real.compared = { cookies, config }
+  const codec = await codecFor(config.keys)
+  const headers = { session: headerOf(codec, cookies), remember: headerOf(codec.remember, cookies) }
+  const session = known(holds.session)
+  const { remember } = holds
+  if (session !== undefined && headers.session !== undefined) agreeOnTimes(headers.session, session)
+  else assert.strictEqual(codec.find(cookies).length, holds.session === garbage ? 1 : 0)
+  if (remember !== undefined && headers.remember !== undefined) agreeOnTimes(headers.remember, remember)
+  else assert.deepStrictEqual(codec.remember.find(cookies), [])
+  survey(rules, headers, { session, remember }, config)
 }
 
 // -----------------------------------------------------------------------------
@@ -109,9 +87,16 @@ const show = (value: unknown): string => {
   return text.length > 200 ? `${text.slice(0, 200)}… (${text.length} characters)` : text
 }
 
-/** A request, with what the browser holds, with something that it held, or with nothing good. */
-class Request implements Command {
-  readonly presents: "held" | "nothing" | typeof garbage | number
+/** The remember cookies among them. */
+const remembered = (cookies: string): string =>
+  cookies.split("; ").filter((cookie) => cookie.startsWith("remember")).join("; ")
+
+/**
+ * A request: with what the browser holds, without the session cookie (which ends with
+ * the browser), with something that it held, or with nothing good.
+ */
+export class Request implements Command {
+  readonly presents: "held" | "remembered" | "nothing" | typeof garbage | number
   readonly operations: ReadonlyArray<Operation>
   readonly refresh: boolean
 
@@ -125,17 +110,21 @@ class Request implements Command {
     return typeof this.presents !== "number" || past.length > 0
   }
 
-  #presented(expected: Expected, real: Real): Pick<Expected, "holds"> & Pick<Real, "cookies"> {
+  #presented({ holds, past }: Expected, real: Real): { readonly held: Holding; readonly cookies: string } {
     switch (this.presents) {
       case "held":
-        return { holds: expected.holds, cookies: real.cookies }
+        return { held: holds, cookies: real.cookies }
+      case "remembered":
+        return { held: { ...holds, session: undefined }, cookies: remembered(real.cookies) }
       case "nothing":
-        return { holds: undefined, cookies: "" }
-      case garbage:
-        return { holds: garbage, cookies: garbled }
+        return { held: nothingHeld, cookies: "" }
+      case garbage: {
+        const others = remembered(real.cookies)
+        return { held: { ...holds, session: garbage }, cookies: others === "" ? garbled : `${garbled}; ${others}` }
+      }
       default: {
-        const index = this.presents % expected.past.length
-        return { holds: expected.past[index], cookies: real.past[index]! }
+        const index = this.presents % past.length
+        return { held: past[index]!, cookies: real.past[index]! }
       }
     }
   }
@@ -143,48 +132,47 @@ class Request implements Command {
   async run(expected: Expected, real: Real): Promise<void> {
     const { operations, refresh } = this
     const { config, now } = expected
-    const { cookies, holds } = this.#presented(expected, real)
+    const { cookies, held } = this.#presented(expected, real)
+
+    const knownKey = (version: Version) => (config.keys.includes(version.key) ? undefined : "InvalidMac")
+    const refusal = held.session === garbage
+      ? "InvalidType"
+      : held.session && (Model.refusal(held.session, config, now) ?? knownKey(held.session))
+    const session = refusal === undefined ? known(held.session) : undefined
+    const rememberRefusal = config.remember && held.remember
+      ? Model.rememberRefusal(held.remember, config, now) ?? knownKey(held.remember)
+      : undefined
+    const remember = config.remember && rememberRefusal === undefined ? held.remember : undefined
+    const { parts } = (session ?? remember) ?? { parts: [] }
+    const wishes = Model.wishes(parts, operations, config)
+    const presented = held.session !== undefined
+    const deed = Model.deed({ session, remember, presented, refresh, wishes }, config, now)
+    const next = Model.after(deed, { session, remember: held.remember }, config)
+
     const codec = await codecFor(config.keys)
-
-    const version = holds === garbage ? undefined : holds
-    const refusal = holds === garbage ? "InvalidType" : version && Model.refusal(version, config, now)
-    const known = version !== undefined && config.keys.includes(version.key)
-    const stands = refusal === undefined && known ? version : undefined
-    const wishes = Model.wishes(stands?.parts ?? [], operations, config)
-    const presented = holds !== undefined
-    const deed = Model.deed({ version: stands, presented, refresh, wishes }, config, now)
-    const next = Model.after(deed, stands, config)
-
     const answer = await Effect.runPromise(respond(real, codec, { cookies, operations, refresh }, config, now))
-    assert.strictEqual(answer.refusal, refusal ?? (version !== undefined && !known ? "InvalidMac" : undefined))
-    assert.strictEqual(answer.key, stands && config.keys.indexOf(stands.key))
+    assert.strictEqual(answer.session.refusal, refusal)
+    assert.strictEqual(answer.session.live?.key, session && config.keys.indexOf(session.key))
+    assert.strictEqual(answer.remember.refusal, rememberRefusal)
+    assert.strictEqual(answer.remember.live?.key, remember && config.keys.indexOf(remember.key))
     assert.deepStrictEqual(answer.deed, deed)
-    // The payload of a session that ends is opened in any case: its handle is with it.
-    if (!wishes.ended) {
-      assert.strictEqual(
-        answer.needsPayload,
-        wishes.changed || wishes.renewed || (deed.does === "save" && stands !== undefined)
-      )
+    // The payload of a session that ends, or that comes back, is opened in any case.
+    const asked = wishes.changed || wishes.renewed || wishes.remember !== undefined
+    if (!wishes.ended && (asked || session !== undefined)) {
+      assert.strictEqual(answer.needsPayload, asked || deed.does === "save")
     }
-    const how = deed.does === "save" ? `${deed.does} ${deed.how}${deed.ends ? ", ends another" : ""}` : deed.does
-    real.seen.add(how)
-    real.seen.add(answer.refusal ?? (stands === undefined ? "no session" : "stands"))
-    if ((answer.key ?? 0) > 0) real.seen.add(`old key, ${deed.does}`)
-    if (deed.does === "save" && deed.forget) real.seen.add("forget")
-    if (deed.does === "touch" && deed.touchedAt < now) real.seen.add("capped")
-    if (stands !== undefined && now < stands.createdAt) real.seen.add(`clock behind, ${deed.does}`)
-    if (answer.header !== undefined && next !== undefined) agreeOnTimes(answer.header, next)
+    if (answer.made.session !== undefined && next.session !== undefined) {
+      agreeOnTimes(answer.made.session, next.session)
+    }
+    if (answer.made.remember !== undefined && next.remember !== undefined) {
+      agreeOnTimes(answer.made.remember, next.remember)
+    }
 
     // Where nothing was set, the browser keeps what it has.
-    if (deed.does === "nothing") holdNow(expected, real, holds, cookies)
-    else holdNow(expected, real, next, answer.cookies)
-    if (deed.does === "clear") assert.strictEqual(answer.cookies, "")
-
-    if (expected.holds === undefined || expected.holds === garbage) return
-    const held = codec.decode(codec.find(real.cookies)[0] ?? "")
-    if (typeof held === "string") return assert.fail(held)
-    agreeOnTimes(held.header, expected.holds)
-    survey(real.rules, held.header, expected.holds, config)
+    if (deed.does === "nothing") hold(expected, real, held, cookies)
+    else hold(expected, real, next, answer.cookies)
+    await agreeOnCookies(expected, real)
+    note(real.seen, { answer, deed, now, session, rescued: Model.rescued({ session, remember }, config) })
   }
 
   toString(): string {
@@ -192,8 +180,32 @@ class Request implements Command {
   }
 }
 
+/** What of `everything` has happened. */
+const note = (
+  seen: Set<string>,
+  { answer, deed, now, rescued, session }: {
+    readonly answer: Answer
+    readonly deed: Model.Deed
+    readonly now: number
+    readonly session: Version | undefined
+    readonly rescued: boolean
+  }
+): void => {
+  if (deed.does === "save") {
+    seen.add(`save ${deed.how}${deed.ends ? ", ends another" : ""}`)
+    seen.add(`save ${deed.how}, ${deed.remember === undefined ? "not remembered" : "remembered"}`)
+    if (deed.forget) seen.add(`forget, ${deed.how}`)
+  } else seen.add(deed.does)
+  seen.add(answer.session.refusal ?? (session === undefined ? "no session" : "stands"))
+  if (answer.remember.refusal !== undefined) seen.add(`remember: ${answer.remember.refusal}`)
+  if ((answer.session.live?.key ?? 0) > 0) seen.add(`old key, ${deed.does}`)
+  if (rescued) seen.add(`rescued, ${deed.does}`)
+  if (deed.does === "touch" && deed.touchedAt < now) seen.add("capped")
+  if (session !== undefined && now < session.createdAt) seen.add(`clock behind, ${deed.does}`)
+}
+
 /** A cookie that another server made: its clock, its settings and its user's wishes may be others. */
-class Plant implements Command {
+export class Plant implements Command {
   readonly version: Pick<Version, "forget" | "parts">
   readonly ages: { readonly created: number; readonly saved: number; readonly touched: number }
 
@@ -222,12 +234,12 @@ class Plant implements Command {
       const key = await Effect.runPromise(codec.storageKey(sealed))
       real.rows.set(Buffer.from(key).toString("hex"), sealed.ciphertext)
     }
-    const [first = { name: "", rest: "" }, ...others] = codec.setCookies(sealed.value, 1, undefined)
+    const [first = { name: "", rest: "" }, ...chunks] = codec.setCookies(sealed, 1, undefined)
     const cookies = [{ ...first, rest: codec.setHeader(presented, first.rest.split(";")[0] ?? "", undefined).rest }]
-      .concat(others)
+      .concat(chunks)
       .map(({ name, rest }) => `${name}=${rest.split(";")[0]}`)
       .join("; ")
-    const version: Version = {
+    const session: Version = {
       ...this.version,
       placement: config.placement,
       key: config.keys[0],
@@ -235,8 +247,9 @@ class Plant implements Command {
       savedAt: createdAt + saved,
       touchedAt: createdAt + saved + touched
     }
-    holdNow(expected, real, version, cookies)
-    survey(real.rules, presented.header, version, config)
+    const others = remembered(real.cookies)
+    hold(expected, real, { ...expected.holds, session }, others === "" ? cookies : `${cookies}; ${others}`)
+    await agreeOnCookies(expected, real)
   }
 
   toString(): string {
@@ -248,7 +261,7 @@ const earliest = 1_000_000_000
 const latest = 1_000_000_000_000
 
 /** The clock moves so far, also back. */
-class Wait implements Command {
+export class Wait implements Command {
   readonly seconds: number
 
   constructor(seconds: number) {
@@ -269,19 +282,21 @@ class Wait implements Command {
 }
 
 /** The clock moves to where something about the session that is held changes, or to a second near it. */
-class MoveTo implements Command {
+export class MoveTo implements Command {
+  readonly of: "session" | "remember"
   readonly boundary: Model.Boundary
   readonly delta: number
 
-  constructor(boundary: Model.Boundary, delta: number) {
+  constructor(of: MoveTo["of"], boundary: Model.Boundary, delta: number) {
+    this.of = of
     this.boundary = boundary
     this.delta = delta
   }
 
   #target({ config, holds, now }: Readonly<Expected>): number {
-    return holds === undefined || holds === garbage
-      ? now
-      : Model.boundaries(holds, config)[this.boundary] + this.delta
+    const version = this.of === "session" ? known(holds.session) : holds.remember
+    const settings = this.of === "session" ? config : Model.forRemember(config)
+    return version === undefined ? now : Model.boundaries(version, settings)[this.boundary] + this.delta
   }
 
   check(expected: Readonly<Expected>): boolean {
@@ -294,12 +309,12 @@ class MoveTo implements Command {
   }
 
   toString(): string {
-    return `MoveTo(${this.boundary}${this.delta < 0 ? "" : "+"}${this.delta})`
+    return `MoveTo(${this.of}'s ${this.boundary}${this.delta < 0 ? "" : "+"}${this.delta})`
   }
 }
 
 /** The servers restart with other settings. */
-class Configure implements Command {
+export class Configure implements Command {
   readonly change: Partial<Config>
 
   constructor(change: Partial<Config>) {
@@ -311,13 +326,8 @@ class Configure implements Command {
   }
 
   async run(expected: Expected, real: Real): Promise<void> {
-    const { config, holds } = expected
-    expected.config = { ...config, ...this.change }
-    if (holds === undefined || holds === garbage) return
-    const codec = await codecFor(expected.config.keys)
-    const held = codec.decode(codec.find(real.cookies)[0] ?? "")
-    if (typeof held === "string") return assert.fail(held)
-    survey(real.rules, held.header, holds, expected.config)
+    expected.config = { ...expected.config, ...this.change }
+    await agreeOnCookies(expected, real)
   }
 
   toString(): string {
@@ -326,7 +336,7 @@ class Configure implements Command {
 }
 
 /** A new key seals; so many of the old ones still open. */
-class Rotate implements Command {
+export class Rotate implements Command {
   readonly keep: number
 
   constructor(keep: number) {
@@ -347,122 +357,3 @@ class Rotate implements Command {
     return `Rotate(keep ${this.keep})`
   }
 }
-
-// -----------------------------------------------------------------------------
-// arbitraries
-// -----------------------------------------------------------------------------
-
-const audience = fc.constantFrom("a", "b", "c")
-const subject = fc.constantFrom(undefined, "alice", "bob")
-const data = fc.oneof({ weight: 4, arbitrary: fc.nat(9) }, json, fc.constant("x".repeat(9000)))
-
-const operation: fc.Arbitrary<Operation> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ do: fc.constant("write"), audience, data }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("subject"), audience, subject }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("logout"), audience }) },
-  fc.record({ do: fc.constant("renew") }),
-  fc.record({ do: fc.constant("destroy") })
-)
-
-const presents = fc.oneof(
-  { weight: 12, arbitrary: fc.constant("held" as const) },
-  { weight: 2, arbitrary: fc.nat(20) },
-  fc.constant("nothing" as const),
-  fc.constant(garbage)
-)
-
-const refresh = fc.constantFrom(true, true, true, false)
-
-const quiet = fc.tuple(presents, refresh).map(([presents, refresh]) => new Request(presents, [], refresh))
-
-const request = fc.tuple(presents, fc.array(operation, { minLength: 1, maxLength: 5 }), refresh)
-  .map(([presents, operations, refresh]) => new Request(presents, operations, refresh))
-
-const offset = fc.oneof(fc.constant(0), fc.nat(100), fc.nat(5000), fc.nat(2 ** 24 - 1))
-
-const plant = fc.tuple(
-  fc.record({
-    forget: fc.boolean(),
-    parts: fc.uniqueArray(fc.record({ audience, data: fc.nat(9), subject }), {
-      selector: ({ audience }) => audience,
-      minLength: 1
-    })
-  }),
-  fc.record({ created: fc.oneof(fc.integer({ min: -62, max: 5000 }), fc.nat(2 ** 33)), saved: offset, touched: offset })
-).map(([version, ages]) => new Plant(version, ages))
-
-const timeout = fc.oneof(
-  fc.constantFrom(0, 0, 1, 2, 3, 4, 5, 7, 10, 61, 900, 3600, 86_400),
-  fc.constantFrom(2 ** 24 - 1, 2 ** 24, 2 ** 25, 400 * 86_400, 2 ** 32 - 1, 2 ** 33),
-  fc.integer({ min: 1, max: 100_000 })
-)
-
-const settings = {
-  idlingTimeout: timeout,
-  rollingTimeout: timeout,
-  absoluteTimeout: timeout,
-  touchThreshold: fc.constantFrom(0, 1, 3, 60, 60, 899, 2 ** 24),
-  enforceSameSubject: fc.boolean(),
-  placement: fc.constantFrom<Array<Config["placement"]>>("Cookie", "Cookie", "Cookie", "Server")
-}
-
-/** Where sessions live so long that the 24 bits of the idling offset do not suffice. */
-const patient = { idlingTimeout: 2 ** 25, rollingTimeout: 0, absoluteTimeout: 0, touchThreshold: 60 }
-
-const configure = fc.oneof(
-  { weight: 4, arbitrary: fc.record(settings, { requiredKeys: [] }) },
-  fc.constant(patient)
-).map((change) => new Configure(change))
-
-const wait = fc.oneof(
-  fc.constantFrom(1, 60, 61, 900, -1, -60, -61),
-  fc.integer({ min: -100, max: 5000 }),
-  fc.integer({ min: -10_000, max: 2 ** 25 })
-).map((seconds) => new Wait(seconds))
-
-const boundary = fc.constantFrom<Array<Model.Boundary>>(
-  "skew",
-  "created",
-  "saved",
-  "touched",
-  "touch",
-  "save",
-  "idling",
-  "rolling",
-  "absolute",
-  "cap",
-  "lifetime"
-)
-
-const moveTo = fc.tuple(boundary, fc.constantFrom(-1, 0, 1, 2)).map(([name, delta]) => new MoveTo(name, delta))
-
-const rotate = fc.nat(2).map((keep) => new Rotate(keep))
-
-// What stands here twice comes twice as often.
-const sequence = fc.commands(
-  [request, request, request, quiet, quiet, moveTo, moveTo, moveTo, wait, configure, plant, rotate],
-  { maxCommands: 40, size: "max" }
-)
-
-const config: fc.Arbitrary<Config> = fc.record({ ...settings, keys: fc.constant<Config["keys"]>(["key 0"]) })
-
-/** What a long enough search comes across: outcomes, refusals, and rare circumstances. */
-export const everything = Object.values({
-  deeds: ["nothing", "clear", "touch", "save Create", "save Create, ends another", "save Supersede", "save Renew"],
-  verdicts: ["stands", "no session", "InvalidType", "InvalidFlags", "CreatedInFuture", "LifetimeExceeded"],
-  timeouts: ["AbsoluteTimeout", "RollingTimeout", "IdlingTimeout"],
-  rotation: ["InvalidMac", "old key, clear", "old key, nothing", "old key, save", "old key, touch"],
-  clocks: ["clock behind, clear", "clock behind, nothing", "clock behind, save", "capped"],
-  flags: ["forget"]
-}).flat()
-
-/** That these rules and the model agree on whatever happens. What did is added to `seen`. */
-export const agreement = (rules: Rules, seen = new Set<string>()): fc.IAsyncProperty<unknown> =>
-  fc.asyncProperty(config, sequence, (config, sequence) =>
-    fc.asyncModelRun(
-      () => ({
-        model: { now: 1_795_400_000, config, holds: undefined, past: [] },
-        real: { rules, rows: new Map(), cookies: "", past: [], seen }
-      }),
-      sequence
-    ))

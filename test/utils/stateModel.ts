@@ -14,7 +14,7 @@ export interface Part {
   readonly subject: string | undefined
 }
 
-/** A version of a session, as it was made. Times are unix seconds. */
+/** A version of a session, or of its remember cookie, as it was made. Times are unix seconds. */
 export interface Version {
   readonly placement: Placement
   /** The name of the key it is sealed with. */
@@ -31,6 +31,9 @@ export interface Config {
   readonly rollingTimeout: number
   readonly absoluteTimeout: number
   readonly touchThreshold: number
+  readonly remember: boolean
+  readonly rememberRollingTimeout: number
+  readonly rememberAbsoluteTimeout: number
   readonly enforceSameSubject: boolean
   readonly placement: Placement
   /** Newest first: the first seals, all of them open. */
@@ -43,6 +46,7 @@ export type Operation =
   | { readonly do: "subject"; readonly audience: string; readonly subject: string | undefined }
   | { readonly do: "renew" }
   | { readonly do: "logout"; readonly audience: string }
+  | { readonly do: "remember"; readonly wanted: boolean }
   | { readonly do: "destroy" }
 
 /** What became of a request: where it made a version, that version as a cookie tells it. */
@@ -53,9 +57,9 @@ export type Deed =
   | { readonly does: "touch"; readonly touchedAt: number; readonly storedUntil: number }
   | {
     readonly does: "save"
-    /** From nothing, in place of the presented version with grace, or as its death. */
-    readonly how: "Create" | "Supersede" | "Renew"
-    /** Whether the presented session, another one, ends. */
+    /** From nothing; in place of the presented version, with grace; as its death; or by the remember cookie. */
+    readonly how: "Create" | "Supersede" | "Renew" | "Rescue"
+    /** Whether the session that stood, another one, ends. */
     readonly ends: boolean
     readonly placement: Placement
     readonly createdAt: number
@@ -63,6 +67,16 @@ export type Deed =
     readonly forget: boolean
     readonly parts: ReadonlyArray<Part>
     readonly storedUntil: number
+    /** However often it is touched. */
+    readonly storedAtMostUntil: number
+    readonly remember:
+      | {
+        readonly placement: Placement
+        readonly createdAt: number
+        readonly savedAt: number
+        readonly storedUntil: number
+      }
+      | undefined
   }
 
 const tooLong = (timeout: number, since: number, now: number): boolean => timeout !== 0 && now - since > timeout
@@ -77,6 +91,19 @@ export const refusal = (version: Version, config: Config, now: number): Refusal 
   if (tooLong(config.idlingTimeout, version.touchedAt, now)) return "IdlingTimeout"
   return undefined
 }
+
+/** The timeouts of remember cookies in place of those of sessions. */
+export const forRemember = (config: Config): Config => ({
+  ...config,
+  idlingTimeout: 0,
+  rollingTimeout: config.rememberRollingTimeout,
+  absoluteTimeout: config.rememberAbsoluteTimeout
+})
+
+/** The same for a remember cookie, which nobody touches. */
+export const rememberRefusal = (version: Version, config: Config, now: number): Refusal | undefined =>
+  refusal(version, forRemember(config), now) ??
+    (version.touchedAt === version.savedAt ? undefined : "InvalidIdlingOffset")
 
 /** What time asks for. */
 export const due = (version: Version, config: Config, now: number): "Nothing" | "Touch" | "Save" => {
@@ -111,6 +138,8 @@ export interface Wishes {
   readonly changed: boolean
   readonly renewed: boolean
   readonly ended: boolean
+  /** What was said last, if anything. */
+  readonly remember: boolean | undefined
 }
 
 const wish = (wishes: Wishes, operation: Operation, config: Config): Wishes => {
@@ -124,7 +153,7 @@ const wish = (wishes: Wishes, operation: Operation, config: Config): Wishes => {
       parts: config.enforceSameSubject ? parts.filter(({ subject }) => subject === part.subject) : parts
     }
   }
-  const end: Wishes = { parts: [], changed: false, renewed: false, ended: true }
+  const end: Wishes = { parts: [], changed: false, renewed: false, ended: true, remember: undefined }
   switch (operation.do) {
     case "write":
       return change(operation.audience, { data: operation.data })
@@ -132,6 +161,8 @@ const wish = (wishes: Wishes, operation: Operation, config: Config): Wishes => {
       return change(operation.audience, { subject: operation.subject })
     case "renew":
       return { ...wishes, renewed: true }
+    case "remember":
+      return { ...wishes, remember: operation.wanted }
     case "destroy":
       return end
     case "logout": {
@@ -152,77 +183,126 @@ export const wishes = (
     parts,
     changed: false,
     renewed: false,
-    ended: false
+    ended: false,
+    remember: undefined
   })
 
+/** What a request has to do with. */
+export interface Request {
+  /** The session that stands. */
+  readonly session: Version | undefined
+  /** The remember cookie that stands. */
+  readonly remember: Version | undefined
+  /** Whether a session cookie was presented, even one that was refused. */
+  readonly presented: boolean
+  /** Whether the response can set a cookie that nobody asked for. */
+  readonly refresh: boolean
+  readonly wishes: Wishes
+}
+
+/** Whether a remember cookie has to stand in for the session. */
+export const rescued = ({ remember, session }: Pick<Request, "remember" | "session">, config: Config): boolean =>
+  session === undefined && remember !== undefined && config.remember
+
 /** What a response does. */
-export const deed = (
-  request: {
-    /** The version that stands. */
-    readonly version: Version | undefined
-    /** Whether a cookie was presented, even one that was refused. */
-    readonly presented: boolean
-    /** Whether the response can set a cookie that nobody asked for. */
-    readonly refresh: boolean
-    readonly wishes: Wishes
-  },
-  config: Config,
-  now: number
-): Deed => {
-  const { presented, version, wishes: { changed, ended, parts, renewed } } = request
-  const create = (ends: boolean): Deed => ({
-    does: "save",
-    how: "Create",
-    ends,
-    placement: config.placement,
-    createdAt: now,
-    savedAt: now,
-    forget: false,
-    parts,
-    storedUntil: storedUntil({ createdAt: now, savedAt: now }, now, config)
-  })
-  if (ended) {
-    if (parts.length > 0) return create(version !== undefined)
-    return presented ? { does: "clear", ends: version !== undefined } : { does: "nothing" }
-  }
-  if (version === undefined) return parts.length > 0 ? create(false) : { does: "nothing" }
-  const asked = changed || renewed ? "Save" : request.refresh ? due(version, config, now) : "Nothing"
-  if (asked === "Nothing") return { does: "nothing" }
-  if (asked === "Touch") {
+export const deed = (request: Request, config: Config, now: number): Deed => {
+  const { presented, remember, session, wishes: { changed, ended, parts, renewed, remember: wanted } } = request
+  const rescues = rescued(request, config)
+  const stands = session !== undefined || rescues
+
+  // A session that ended takes the wish not to be remembered with it.
+  const forget = wanted === false || (session !== undefined && session.forget && !ended)
+  /** A save of what began then. No version is older than its beginning, whatever the clock says. */
+  const save = (
+    how: "Create" | "Supersede" | "Renew" | "Rescue",
+    { asked = true, createdAt = now, ends = false, rememberedSince = now }
+  ): Deed => {
+    const savedAt = Math.max(now, createdAt)
+    const rememberedAt = Math.max(now, rememberedSince)
+    const remembers = asked && !forget && (wanted ?? config.remember)
     return {
-      does: "touch",
-      // As far as 24 bits reach.
-      touchedAt: Math.min(now, version.savedAt + 16_777_215),
-      storedUntil: storedUntil(version, now, config)
+      does: "save",
+      how,
+      ends,
+      placement: config.placement,
+      createdAt,
+      savedAt,
+      forget,
+      parts,
+      storedUntil: storedUntil({ createdAt, savedAt }, savedAt, config),
+      storedAtMostUntil: storedUntil({ createdAt, savedAt }, savedAt, { ...config, idlingTimeout: 0 }),
+      remember: remembers
+        ? {
+          placement: config.placement,
+          createdAt: rememberedSince,
+          savedAt: rememberedAt,
+          storedUntil: storedUntil(
+            { createdAt: rememberedSince, savedAt: rememberedAt },
+            rememberedAt,
+            forRemember(config)
+          )
+        }
+        : undefined
     }
   }
-  // No version is older than its session, whatever the clock says.
-  const savedAt = Math.max(now, version.createdAt)
-  return {
-    does: "save",
-    how: renewed ? "Renew" : "Supersede",
-    ends: false,
-    placement: config.placement,
-    createdAt: version.createdAt,
-    savedAt,
-    forget: version.forget,
-    parts,
-    storedUntil: storedUntil({ createdAt: version.createdAt, savedAt }, savedAt, config)
+  const rememberedSince = remember?.createdAt
+
+  if (ended) {
+    if (parts.length > 0) return save("Create", { ends: stands })
+    return presented || rescues ? { does: "clear", ends: stands } : { does: "nothing" }
+  }
+  const asked = changed || renewed || wanted !== undefined
+  if (session === undefined) {
+    if (!rescues) return parts.length > 0 ? save("Create", {}) : { does: "nothing" }
+    // Whoever else holds the remember cookie must not follow it to the new session.
+    if (renewed || wanted === false) return save("Create", { ends: true, rememberedSince })
+    return asked || request.refresh ? save("Rescue", { rememberedSince }) : { does: "nothing" }
+  }
+  const { createdAt } = session
+  if (asked) {
+    return save(renewed || wanted === false ? "Renew" : "Supersede", { createdAt, rememberedSince })
+  }
+  switch (request.refresh ? due(session, config, now) : "Nothing") {
+    case "Nothing":
+      return { does: "nothing" }
+    case "Touch":
+      return {
+        does: "touch",
+        // As far as 24 bits reach.
+        touchedAt: Math.min(now, session.savedAt + 16_777_215),
+        storedUntil: storedUntil(session, now, config)
+      }
+    case "Save":
+      return save("Supersede", { createdAt, asked: false })
   }
 }
 
-/** The version that a client holds after a deed, if it holds one. */
-export const after = (deed: Deed, version: Version | undefined, config: Config): Version | undefined => {
+/** What a client holds. */
+export interface Holds {
+  readonly session: Version | undefined
+  readonly remember: Version | undefined
+}
+
+/** What a client that held this holds after a deed. */
+export const after = (deed: Deed, held: Holds, config: Config): Holds => {
+  const [key] = config.keys
   switch (deed.does) {
     case "nothing":
-      return version
+      return held
     case "clear":
-      return undefined
+      return { session: undefined, remember: config.remember ? undefined : held.remember }
     case "touch":
-      return version && { ...version, touchedAt: deed.touchedAt }
+      return { ...held, session: held.session && { ...held.session, touchedAt: deed.touchedAt } }
     case "save": {
-      const { createdAt, forget, parts, placement, savedAt } = deed
-      return { key: config.keys[0], placement, createdAt, savedAt, touchedAt: savedAt, forget, parts }
+      const { createdAt, ends, forget, how, parts, placement, remember, savedAt } = deed
+      // A remember cookie that leads nowhere any more is cleared.
+      const kept = config.remember && (ends || how === "Renew") ? undefined : held.remember
+      return {
+        session: { key, placement, createdAt, savedAt, touchedAt: savedAt, forget, parts },
+        remember: remember === undefined
+          ? kept
+          : { ...remember, key, touchedAt: remember.savedAt, forget: false, parts }
+      }
     }
   }
 }

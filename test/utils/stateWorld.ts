@@ -5,7 +5,7 @@
  * was given, it has.
  */
 import { Effect, Redacted } from "effect"
-import type { Presented } from "../../src/CookieCodec.ts"
+import type { CookieCodec, Presented, Sealed, SetCookie } from "../../src/CookieCodec.ts"
 import type * as SessionState from "../../src/SessionState.ts"
 import { type Codec, makeCodec, nobody } from "./codec.ts"
 import type { Config, Deed, Operation } from "./stateModel.ts"
@@ -20,6 +20,7 @@ export type Rules = Pick<
   | "sameSubject"
   | "timeLeft"
   | "verify"
+  | "verifyRemember"
   | "withEntry"
   | "withoutEntry"
 >
@@ -29,13 +30,19 @@ const forget = 2
 
 const secretOf = (key: string) => Redacted.make(`correct horse battery staple, ${key}`)
 
-const codecs = new Map<string, Promise<Codec>>()
+type Codecs = CookieCodec["Service"]
 
-/** The codec of servers with these keys. */
-export const codecFor = ([first, ...others]: Config["keys"]): Promise<Codec> => {
+const codecs = new Map<string, Promise<Codecs>>()
+
+/** The codecs of servers with these keys. */
+export const codecFor = ([first, ...others]: Config["keys"]): Promise<Codecs> => {
   const ring = [first, ...others].join()
-  const codec = codecs.get(ring) ??
-    Effect.runPromise(makeCodec({ secret: secretOf(first), secretFallbacks: others.map(secretOf) }))
+  const codec = codecs.get(ring) ?? Effect.runPromise(makeCodec({
+    secret: secretOf(first),
+    secretFallbacks: others.map(secretOf),
+    // How remember cookies are encrypted is not the question here, and others take long.
+    rememberSafety: "None"
+  }))
   codecs.set(ring, codec)
   return codec
 }
@@ -49,28 +56,40 @@ export interface Request {
   readonly refresh: boolean
 }
 
-/** The version that stands for a request. */
+/** A cookie that was presented and stands. */
 interface Live {
   readonly presented: Presented
+  /** Which key verified it. */
   readonly key: number
   readonly value: string
 }
 
-export interface Answer {
-  /** Why no session stands, where one was presented. */
+/** What became of a cookie. */
+interface Verdict {
   readonly refusal: SessionState.Refusal | undefined
-  /** Which key verified the header. */
-  readonly key: number | undefined
+  readonly live: Live | undefined
+}
+
+export interface Answer {
+  /** What became of the session cookie. */
+  readonly session: Verdict
+  /** What became of the remember cookie, where such cookies count. */
+  readonly remember: Verdict
   readonly needsPayload: boolean
   readonly deed: Deed
   /** The Cookie header that the browser sends from now on. */
   readonly cookies: string
-  /** What that holds, where it was set just now. */
-  readonly header: SessionState.Header | undefined
+  /** What was set of it just now. */
+  readonly made: {
+    readonly session: SessionState.Header | undefined
+    readonly remember: SessionState.Header | undefined
+  }
 }
 
 /** A plan that reads this has read a payload which nobody opened. */
 const unopened: SessionState.Payload = [{ audience: "unopened", data: null, subject: undefined }]
+
+const placementOf = (flags: number): SessionState.Placement => ((flags & storage) === 0 ? "Cookie" : "Server")
 
 /** A plan, in the words of the model. */
 export const toDeed = (plan: SessionState.Plan, header: SessionState.Header | undefined): Deed => {
@@ -90,12 +109,19 @@ export const toDeed = (plan: SessionState.Plan, header: SessionState.Header | un
         does: "save",
         how: plan.how,
         ends: plan.revoke,
-        placement: (plan.flags & storage) === 0 ? "Cookie" : "Server",
+        placement: placementOf(plan.flags),
         createdAt: plan.creationTime,
         savedAt: plan.creationTime + plan.rollingOffset,
         forget: (plan.flags & forget) !== 0,
         parts: plan.payload,
-        storedUntil: plan.deadline
+        storedUntil: plan.deadline,
+        storedAtMostUntil: plan.latestDeadline,
+        remember: plan.remember && {
+          placement: placementOf(plan.remember.flags),
+          createdAt: plan.remember.creationTime,
+          savedAt: plan.remember.creationTime + plan.remember.rollingOffset,
+          storedUntil: plan.remember.deadline
+        }
       }
   }
 }
@@ -105,8 +131,10 @@ interface Recorded {
   readonly intent: SessionState.Intent
 }
 
+const quiet: SessionState.Intent = { changed: false, renewed: false, ended: false, remember: undefined }
+
 const record = (rules: Rules, { intent, working }: Recorded, operation: Operation, config: Config): Recorded => {
-  const ended: Recorded = { working: [], intent: { changed: false, renewed: false, ended: true } }
+  const ended: Recorded = { working: [], intent: { ...quiet, ended: true } }
   const put = (audience: string, values: Partial<SessionState.Entry>): Recorded => {
     const entry = { audience, data: {}, subject: undefined, ...rules.entryOf(working, audience), ...values }
     const next = rules.withEntry(working, entry)
@@ -122,6 +150,8 @@ const record = (rules: Rules, { intent, working }: Recorded, operation: Operatio
       return put(operation.audience, { subject: operation.subject })
     case "renew":
       return { working, intent: { ...intent, renewed: true } }
+    case "remember":
+      return { working, intent: { ...intent, remember: operation.wanted } }
     case "destroy":
       return ended
     case "logout": {
@@ -142,8 +172,6 @@ const browser = (cookies: string): Map<string, string> =>
     })
   )
 
-const header = (jar: Map<string, string>): string => [...jar].map(([name, value]) => `${name}=${value}`).join("; ")
-
 /** A server, and the rows that its store has got so far. */
 export interface World {
   readonly rules: Rules
@@ -151,28 +179,44 @@ export interface World {
   readonly rows: Map<string, Uint8Array>
 }
 
+const verdict = Effect.fnUntraced(function*(
+  codec: Codec,
+  cookies: string,
+  verify: (header: SessionState.Header) => SessionState.Refusal | undefined
+) {
+  const refused = (refusal: SessionState.Refusal | undefined): Verdict => ({ refusal, live: undefined })
+  const [value] = codec.find(cookies)
+  if (value === undefined) return refused(undefined)
+  const presented = codec.decode(value)
+  if (typeof presented === "string") return refused(presented)
+  const refusal = verify(presented.header)
+  if (refusal !== undefined) return refused(refusal)
+  const key = yield* codec.verify(presented, nobody)
+  const live: Verdict = { refusal: undefined, live: { presented, key, value } }
+  return key === -1 ? refused("InvalidMac") : live
+})
+
+/** What one request leads to. */
 export const respond = Effect.fnUntraced(
-  function*({ rows, rules }: World, codec: Codec, request: Request, config: Config, now: number) {
+  function*({ rows, rules }: World, codec: Codecs, request: Request, config: Config, now: number) {
     const { cookies, operations, refresh } = request
-    const [value] = codec.find(cookies)
-    let refusal: SessionState.Refusal | undefined
-    let live: Live | undefined
-    if (value !== undefined) {
-      const presented = codec.decode(value)
-      refusal = typeof presented === "string"
-        ? presented
-        : rules.verify(presented.header, config, config.placement, now)
-      if (refusal === undefined && typeof presented !== "string") {
-        const key = yield* codec.verify(presented, nobody)
-        if (key === -1) refusal = "InvalidMac"
-        else live = { presented, key, value }
-      }
-    }
+    const session = yield* verdict(codec, cookies, (header) => rules.verify(header, config, config.placement, now))
+    const remember = config.remember
+      ? yield* verdict(
+        codec.remember,
+        cookies,
+        (header) => rules.verifyRemember(header, config, config.placement, now)
+      )
+      : { refusal: undefined, live: undefined }
+    const header = session.live?.presented.header
+    const rescued = session.live === undefined && remember.live !== undefined
 
     const storageKey = (presented: Presented) =>
       Effect.map(codec.storageKey(presented), (key) => Buffer.from(key).toString("hex"))
 
-    const open = Effect.fnUntraced(function*({ key, presented, value }: Live) {
+    const open = Effect.fnUntraced(function*(codec: Codec, live: Live | undefined) {
+      if (live === undefined) return []
+      const { key, presented, value } = live
       const ciphertext = config.placement === "Server"
         ? rows.get(yield* storageKey(presented)) ?? "NotStored"
         : codec.gather(presented, value, cookies)
@@ -181,17 +225,20 @@ export const respond = Effect.fnUntraced(
       return typeof payload === "string" ? yield* Effect.die(payload) : payload
     })
 
-    const opened = live === undefined ? [] : yield* open(live)
+    const opened = rescued ? yield* open(codec.remember, remember.live) : yield* open(codec, session.live)
     const { intent, working } = operations.reduce<Recorded>(
       (recorded, operation) => record(rules, recorded, operation, config),
-      { working: opened, intent: { changed: false, renewed: false, ended: false } }
+      { working: opened, intent: quiet }
     )
-    const needsPayload = rules.needsPayload(refresh ? live?.presented.header : undefined, intent, config, now)
+    const presented = codec.find(cookies).length > 0 || rescued
+    const needsPayload = rules.needsPayload(refresh ? header : undefined, intent, config, now)
     const plan = rules.plan(
       {
-        header: live?.presented.header,
-        presented: value !== undefined,
-        payload: needsPayload || intent.ended ? working : unopened,
+        header,
+        remember: remember.live?.presented.header,
+        rescued,
+        presented,
+        payload: needsPayload || intent.ended || rescued ? working : unopened,
         intent,
         placement: config.placement,
         refresh
@@ -201,30 +248,47 @@ export const respond = Effect.fnUntraced(
     )
 
     const jar = browser(cookies)
-    const set = (name: string, rest: string) =>
+    const set = ({ name, rest }: SetCookie) =>
       rest.includes("Max-Age=0") ? jar.delete(name) : jar.set(name, rest.split(";")[0] ?? "")
-    const chunks = live === undefined ? 1 : codec.chunks(live.presented.header)
-    let made: SessionState.Header | undefined
-    if (plan._tag === "Save") {
-      const sealed = yield* codec.seal(plan, nobody)
+    const chunksOf = (codec: Codec, { live }: Verdict) => (live === undefined ? 1 : codec.chunks(live.presented.header))
+    const store = Effect.fnUntraced(function*(sealed: Sealed) {
       if (config.placement === "Server") rows.set(yield* storageKey(sealed), sealed.ciphertext)
-      codec.setCookies(sealed.value, chunks, undefined).forEach(({ name, rest }) => set(name, rest))
-      made = sealed.header
-    } else if (plan._tag === "Touch" && live !== undefined) {
-      const touched = yield* codec.touch(live.presented, live.key, plan.idlingOffset, nobody)
-      const { name, rest } = codec.setHeader(touched, live.value, undefined)
-      set(name, rest)
-      made = touched.header
+      return sealed
+    })
+    const clearRemember = () => {
+      if (config.remember) codec.remember.clearCookies(chunksOf(codec.remember, remember), undefined).forEach(set)
+    }
+    const made: { session: SessionState.Header | undefined; remember: SessionState.Header | undefined } = {
+      session: undefined,
+      remember: undefined
+    }
+    if (plan._tag === "Save") {
+      const sealed = yield* store(yield* codec.seal(plan, nobody))
+      codec.setCookies(sealed, chunksOf(codec, session), undefined).forEach(set)
+      made.session = sealed.header
+      if (plan.remember !== undefined) {
+        const remembered = yield* store(
+          yield* codec.remember.seal({ ...plan.remember, payload: plan.payload }, nobody)
+        )
+        codec.remember.setCookies(remembered, chunksOf(codec.remember, remember), undefined).forEach(set)
+        made.remember = remembered.header
+      } else if (plan.how === "Renew" || plan.revoke) clearRemember()
+    } else if (plan._tag === "Touch" && session.live !== undefined) {
+      const { key, presented, value } = session.live
+      const touched = yield* codec.touch(presented, key, plan.idlingOffset, nobody)
+      set(codec.setHeader(touched, value, undefined))
+      made.session = touched.header
     } else if (plan._tag === "End") {
-      codec.clearCookies(chunks, undefined).forEach(({ name, rest }) => set(name, rest))
+      codec.clearCookies(chunksOf(codec, session), undefined).forEach(set)
+      clearRemember()
     }
     const answer: Answer = {
-      refusal,
-      key: live?.key,
+      session,
+      remember,
       needsPayload,
-      deed: toDeed(plan, live?.presented.header),
-      cookies: header(jar),
-      header: made
+      deed: toDeed(plan, header),
+      cookies: [...jar].map(([name, value]) => `${name}=${value}`).join("; "),
+      made
     }
     return answer
   }

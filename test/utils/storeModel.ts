@@ -1,16 +1,19 @@
 /**
- * The port, as naive as can be: every version that was ever made, and what became
- * of it. Each answer is found by looking through all of them.
+ * The port, as naive as can be: every version of either cookie that was ever made,
+ * and what became of it. Each answer is found by looking through all of them.
  */
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import type { SessionError } from "../../src/SessionError.ts"
-import type { IndexEntry, Listed, Port } from "../../src/SessionStore.ts"
+import type { Content, IndexEntry, Listed, Port } from "../../src/SessionStore.ts"
 import { assert, AssertionError } from "./storeAssert.ts"
-import { hex, randomBytes, show, showOutcome, start, toPlain } from "./storeSessions.ts"
+import { hex, loadInfo, randomBytes, saveInfo, show, showOutcome, start, toPlain } from "./storeSessions.ts"
 import type { Shown } from "./storeSessions.ts"
 
+type Cookie = "session" | "remember"
+
 interface Made {
+  readonly cookie: Cookie
   readonly key: string
   readonly handle: string
   readonly data: string
@@ -19,23 +22,33 @@ interface Made {
   readonly createdAt: number
   readonly lastSeenAt: number
   readonly seen: boolean
-  readonly fate: "current" | "superseded" | "dead"
+  /** One that is lost belongs to a cookie that had expired before there was a new version: it may be reported, or not. */
+  readonly fate: "current" | "superseded" | "dead" | "lost"
   readonly successor: string
   readonly graceEnds: number | undefined
 }
 
 type Model = ReadonlyArray<Made>
 
-type New = Pick<Made, "data" | "deadline" | "handle" | "index" | "key">
+type New = Pick<Made, "cookie" | "createdAt" | "data" | "deadline" | "handle" | "index" | "key" | "lastSeenAt" | "seen">
+
+const currentOf = (model: Model, handle: string, cookie: Cookie): Made | undefined =>
+  model.find((made) => made.handle === handle && made.cookie === cookie && made.fate === "current")
+
+/** Whether a cookie's versions can be found. */
+const opens = (model: Model, handle: string, cookie: Cookie, now: number): boolean =>
+  now <= (currentOf(model, handle, cookie)?.deadline ?? -1)
 
 const lives = (model: Model, handle: string, now: number): boolean =>
-  model.some((made) => made.handle === handle && made.fate === "current" && now <= made.deadline)
+  opens(model, handle, "session", now) || opens(model, handle, "remember", now)
 
-const find = (model: Model, key: string, now: number): Made | undefined =>
-  model.find((made) => made.key === key && made.fate !== "dead" && lives(model, made.handle, now))
+const find = (model: Model, cookie: Cookie, key: string, now: number): Made | undefined =>
+  model.find((made) =>
+    made.cookie === cookie && made.key === key && made.fate !== "dead" && opens(model, made.handle, cookie, now)
+  )
 
-const load = (model: Model, key: string, now: number): Shown => {
-  const made = find(model, key, now)
+const load = (model: Model, cookie: Cookie, key: string, now: number): Shown => {
+  const made = find(model, cookie, key, now)
   if (made === undefined) return undefined
   const { data, graceEnds, handle, seen, successor } = made
   return made.fate === "current"
@@ -43,24 +56,66 @@ const load = (model: Model, key: string, now: number): Shown => {
     : { _tag: "Superseded", handle, successor, graceEnds }
 }
 
+const write = (model: Model, cookie: Cookie, key: string, now: number): Shown | "Done" | "Gone" =>
+  find(model, cookie, key, now)?.fate === "current" ? "Done" : load(model, cookie, key, now) ?? "Gone"
+
+const isLost = (model: Model, key: string): boolean => model.some((made) => made.key === key && made.fate === "lost")
+
 const kill = (model: Model, doomed: (made: Made) => boolean): Model =>
   model.map((made) => (doomed(made) ? { ...made, fate: "dead" } : made))
 
-const add = (model: Model, version: New, createdAt: number, seen: boolean, now: number): Model => [
+const add = (model: Model, versions: ReadonlyArray<New>): Model => [
   ...model,
-  { ...version, createdAt, lastSeenAt: now, seen, fate: "current", successor: "", graceEnds: undefined }
+  ...versions.map((version) => ({ ...version, fate: "current" as const, successor: "", graceEnds: undefined }))
 ]
 
-const supersede = (model: Model, old: Made, version: New, successor: string | undefined, now: number): Model =>
-  add(
-    successor === undefined
-      ? kill(model, ({ handle }) => handle === old.handle)
-      : model.map((made) => (made === old ? { ...made, fate: "superseded", successor } : made)),
-    version,
-    old.createdAt,
-    successor === undefined,
-    now
+/** A version ends: as superseded if it has a successor. */
+const end = (model: Model, old: Made | undefined, successor: string | undefined): Model =>
+  model.map((made) =>
+    made === old
+      ? successor === undefined ? { ...made, fate: "dead" } : { ...made, fate: "superseded", successor }
+      : made
   )
+
+/** What an expired cookie had superseded, when a new version revives it. */
+const lose = (model: Model, handle: string, cookie: Cookie, now: number): Model =>
+  opens(model, handle, cookie, now) ?
+    model :
+    model.map((made) =>
+      made.handle === handle && made.cookie === cookie && made.fate === "superseded" ? { ...made, fate: "lost" } : made
+    )
+
+const supersede = (
+  model: Model,
+  old: Made,
+  versions: ReadonlyArray<New>,
+  successor: string | undefined,
+  replaces: { readonly key: string; readonly successor: string } | undefined,
+  now: number
+): Model => {
+  const { handle } = old
+  const remembered = currentOf(model, handle, "remember")
+  const forwards = replaces && replaces.key === remembered?.key ? replaces.successor : undefined
+  const brings = versions.some(({ cookie }) => cookie === "remember")
+  const before = successor === undefined
+    ? kill(model, (made) => made.handle === handle && made.fate !== "current")
+    : brings
+    ? lose(model, handle, "remember", now)
+    : model
+  const rest = end(before, currentOf(before, handle, "session"), successor)
+  return add(
+    brings || successor === undefined
+      ? end(rest, currentOf(rest, handle, "remember"), forwards)
+      : rest,
+    versions
+  )
+}
+
+const rescue = (model: Model, old: Made, versions: ReadonlyArray<New>, successor: string, now: number): Model => {
+  const before = lose(model, old.handle, "session", now)
+  const rest = end(before, currentOf(before, old.handle, "remember"), successor)
+  return add(end(rest, currentOf(rest, old.handle, "session"), undefined), versions)
+}
 
 const touch = (
   model: Model,
@@ -79,38 +134,81 @@ const touch = (
   })
 
 const listedUnder = (model: Model, audience: string, subjects: ReadonlyArray<string>): Model =>
-  model.filter(({ fate, index }) =>
-    fate === "current" && index.some((entry) => entry.audience === audience && subjects.includes(entry.subject))
+  model.filter(({ cookie, fate, index }) =>
+    cookie === "session" && fate === "current" &&
+    index.some((entry) => entry.audience === audience && subjects.includes(entry.subject))
   )
+
+const toListed = (model: Model, made: Made): Listed =>
+  toPlain({
+    ...made,
+    deadline: Math.max(made.deadline, currentOf(model, made.handle, "remember")?.deadline ?? made.deadline)
+  })
 
 const byAge = (one: Listed, other: Listed): number =>
   other.createdAt - one.createdAt || (one.handle < other.handle ? -1 : 1)
 
-/** A number of a past key or handle, 0 for the newest; one past the oldest is a fresh one. */
-const reference = fc.oneof({ weight: 3, arbitrary: fc.nat({ max: 2 }) }, { weight: 1, arbitrary: fc.nat({ max: 12 }) })
-const ttl = fc.constantFrom(0, 4, 20, 60, 60)
+/** The age of a key or a handle, 0 for the newest. */
+const past = fc.oneof({ weight: 3, arbitrary: fc.nat({ max: 2 }) }, { weight: 1, arbitrary: fc.nat({ max: 12 }) })
+const fresh = fc.constant(-1)
+const reference = fc.oneof({ weight: 9, arbitrary: past }, { weight: 1, arbitrary: fresh })
+const mostlyFresh = fc.oneof({ weight: 3, arbitrary: fresh }, { weight: 1, arbitrary: past })
+const ttl = fc.constantFrom(60, 60, 60, 20, 4, 0)
 const wait = fc.constantFrom(0, 0, 1, 2, 6)
-const renew = fc.constantFrom(true, false, false, false)
+const rarely = fc.constantFrom(true, false, false, false)
 const index = fc.subarray([0, 1, 2, 3])
+const info = ["a", "b", "c"]
+
+const remember = fc.option(
+  fc.record({ ttl, replaces: fc.constantFrom("current", "current", "another", undefined), key: reference }),
+  { nil: undefined, freq: 2 }
+)
+
+/** The key of a version of the cookie that an operation is for, or of the other one's. */
+const keyOf = (age: fc.Arbitrary<number>) =>
+  fc.record({ age, confused: fc.constantFrom(false, false, false, false, false, false, true) })
+const key = keyOf(reference)
 
 const operations = fc.array(
   fc.oneof(
     {
       weight: 3,
-      arbitrary: fc.record({ _tag: fc.constant("create"), wait, key: reference, handle: reference, ttl, index })
+      arbitrary: fc.record({
+        _tag: fc.constant("create"),
+        wait,
+        key: keyOf(mostlyFresh),
+        handle: mostlyFresh,
+        ttl,
+        index,
+        remember
+      })
     },
     {
       weight: 5,
-      arbitrary: fc.record({ _tag: fc.constant("supersede"), wait, key: reference, renew, ttl, index })
+      arbitrary: fc.record({ _tag: fc.constant("supersede"), wait, key, renew: rarely, ttl, index, remember })
+    },
+    {
+      weight: 4,
+      arbitrary: fc.record({ _tag: fc.constant("rescue"), wait, key, ttl, index, remember: ttl })
     },
     {
       weight: 4,
       arbitrary: fc.record({
         _tag: fc.constant("touch"),
         wait,
-        key: reference,
+        key,
         ttl: fc.option(ttl, { nil: undefined }),
         seen: fc.option(fc.nat({ max: 5 }), { nil: undefined })
+      })
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        _tag: fc.constant("saveInfo"),
+        wait,
+        handle: reference,
+        set: fc.subarray(info),
+        remove: fc.subarray(info)
       })
     },
     { weight: 1, arbitrary: fc.record({ _tag: fc.constant("revoke"), wait, handle: reference }) },
@@ -130,82 +228,172 @@ const operations = fc.array(
 
 type Operation = typeof operations extends fc.Arbitrary<Array<infer A>> ? A : never
 
+/** Without it, most sequences would begin with writes to nothing. */
+const first: Operation = {
+  _tag: "create",
+  wait: 0,
+  key: { age: -1, confused: false },
+  handle: -1,
+  ttl: 60,
+  index: [0],
+  remember: { ttl: 60, replaces: undefined, key: 0 }
+}
+
 /** Carries out the operations on both, and compares every answer, and everything that can be asked after each. */
 const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArray<Operation>) {
   /** All that were ever named; a write that is refused leaves its own among them, which shall load nothing. */
   const named: Array<Uint8Array> = []
   /** Those of versions that were made, to refer to. */
-  const keys: Array<Uint8Array> = []
+  const keys: Record<Cookie, Array<Uint8Array>> = { session: [], remember: [] }
   const handles: Array<string> = []
   const audiences = [crypto.randomUUID(), crypto.randomUUID()] as const
   const subjects = ["alice", "bob"] as const
   const entries = audiences.flatMap((audience) => subjects.map((subject) => ({ audience, subject })))
+  const infos = new Map<string, Readonly<Record<string, string>>>()
   let model: Model = []
 
   const recall = <A>(past: ReadonlyArray<A>, age: number): A | undefined =>
-    past[past.length - 1 - (age % (past.length + 1))]
+    age < 0 ? undefined : past[past.length - 1 - (age % past.length)]
   const freshKey = () => {
     const key = randomBytes()
     named.push(key)
     return key
   }
-  const keyOf = (age: number) => recall(keys, age) ?? freshKey()
+  const refer = (cookie: Cookie, { age, confused }: { readonly age: number; readonly confused: boolean }) =>
+    recall(keys[(cookie === "session") === confused ? "remember" : "session"], age) ?? freshKey()
   const handleOf = (age: number) => recall(handles, age) ?? crypto.randomUUID()
-  const content = (key: Uint8Array, ttl: number, index: ReadonlyArray<number>, now: number) => ({
-    key,
-    data: randomBytes(8),
-    deadline: now + ttl,
+  const content = (key: Uint8Array, ttl: number, now: number) => ({ key, data: randomBytes(8), deadline: now + ttl })
+  const version = (key: Uint8Array, ttl: number, index: ReadonlyArray<number>, now: number) => ({
+    ...content(key, ttl, now),
     latestDeadline: now + 1000,
-    index: entries.filter((_, position) => index.includes(position)),
-    remember: undefined
+    index: entries.filter((_, position) => index.includes(position))
   })
+
+  /** Notes the versions that a write has made. */
+  const noted = (
+    handle: string,
+    { index, remember, ...session }: Parameters<Port["supersede"]>[1],
+    createdAt: number,
+    seen: boolean,
+    now: number
+  ): ReadonlyArray<New> => {
+    keys.session.push(session.key)
+    if (remember) keys.remember.push(remember.key)
+    const note = (cookie: Cookie, { data, deadline, key }: Content) => ({
+      cookie,
+      handle,
+      key: hex(key),
+      data: hex(data),
+      deadline,
+      createdAt,
+      lastSeenAt: now,
+      index,
+      seen
+    })
+    return [note("session", session), ...(remember ? [{ ...note("remember", remember), seen: true, index: [] }] : [])]
+  }
+
+  const forget = (doomed: (handle: string) => boolean) => {
+    model = kill(model, ({ handle }) => doomed(handle))
+    for (const handle of infos.keys()) if (doomed(handle)) infos.delete(handle)
+  }
 
   const carryOut = Effect.fnUntraced(function*(operation: Operation, now: number) {
     switch (operation._tag) {
       case "create": {
-        const version = content(keyOf(operation.key), operation.ttl, operation.index, now)
+        const { remember } = operation
+        const made = {
+          ...version(refer("session", operation.key), operation.ttl, operation.index, now),
+          remember: remember && { ...content(freshKey(), remember.ttl, now), replaces: undefined }
+        }
         const handle = handleOf(operation.handle)
-        const taken = model.filter((made) =>
-          made.fate !== "dead" && (made.handle === handle || made.key === hex(version.key))
+        const taken = model.filter((other) =>
+          other.fate !== "dead" && (other.handle === handle || other.key === hex(made.key))
+        )
+        const certain = taken.some((other) =>
+          other.handle === handle
+            ? lives(model, handle, now)
+            : other.fate !== "lost" && opens(model, other.handle, other.cookie, now)
         )
         // What has expired may collide, or not.
-        if (taken.some((made) => !lives(model, made.handle, now))) return
+        if (taken.length > 0 && !certain) return
         assert.strictEqual(
-          yield* port.create({ ...version, handle, createdAt: now }, now),
-          taken.length === 0 ? "Created" : "Collision"
+          yield* port.create({ ...made, handle, createdAt: now }, now),
+          certain ? "Collision" : "Created"
         )
-        if (taken.length > 0) return
-        keys.push(version.key)
+        if (certain) return
         handles.push(handle)
-        model = add(model, { ...version, key: hex(version.key), data: hex(version.data), handle }, now, true, now)
+        model = add(model, noted(handle, made, now, true, now))
         break
       }
       case "supersede": {
-        const old = keyOf(operation.key)
-        const version = content(freshKey(), operation.ttl, operation.index, now)
+        const old = refer("session", operation.key)
+        if (isLost(model, hex(old))) return
+        const { remember } = operation
+        const found = find(model, "session", hex(old), now)
+        const remembered = found && currentOf(model, found.handle, "remember")
+        const replaced = remember?.replaces === "another"
+          ? hex(refer("remember", { age: remember.key, confused: false }))
+          : remember?.replaces && remembered?.key
+        // One that has expired is as good as gone, and so may be another than the session's.
+        const expired = replaced === remembered?.key && now > (remembered?.deadline ?? now)
+        const replaces = replaced === undefined || expired
+          ? undefined
+          : { key: Buffer.from(replaced, "hex"), successor: randomBytes(16) }
+        const made = {
+          ...version(freshKey(), operation.ttl, operation.index, now),
+          remember: remember && { ...content(freshKey(), remember.ttl, now), replaces }
+        }
         const successor = operation.renew ? undefined : randomBytes(16)
-        const answer = showOutcome(yield* port.supersede(old, version, successor, now))
-        const made = find(model, hex(old), now)
-        assert.deepStrictEqual(answer, made?.fate === "current" ? "Done" : load(model, hex(old), now) ?? "Gone")
-        if (made?.fate !== "current") return
-        keys.push(version.key)
+        const answer = showOutcome(yield* port.supersede(old, made, successor, now))
+        assert.deepStrictEqual(answer, write(model, "session", hex(old), now))
+        if (found?.fate !== "current") return
         model = supersede(
           model,
-          made,
-          { ...version, key: hex(version.key), data: hex(version.data), handle: made.handle },
+          found,
+          noted(found.handle, made, found.createdAt, operation.renew, now),
           successor && hex(successor),
+          replaces && { key: hex(replaces.key), successor: hex(replaces.successor) },
           now
         )
         break
       }
+      case "rescue": {
+        const old = refer("remember", operation.key)
+        if (isLost(model, hex(old))) return
+        const found = find(model, "remember", hex(old), now)
+        const made = {
+          ...version(freshKey(), operation.ttl, operation.index, now),
+          remember: { ...content(freshKey(), operation.remember, now), replaces: undefined },
+          createdAt: now - 1
+        }
+        const successor = randomBytes(16)
+        const answer = showOutcome(yield* port.rescue(old, made, successor, now))
+        assert.deepStrictEqual(answer, write(model, "remember", hex(old), now))
+        if (found?.fate !== "current") return
+        model = rescue(model, found, noted(found.handle, made, made.createdAt, false, now), hex(successor), now)
+        break
+      }
       case "touch": {
-        const key = keyOf(operation.key)
+        const key = refer("session", operation.key)
+        if (isLost(model, hex(key))) return
         const { seen, ttl } = operation
         const deadline = ttl === undefined ? undefined : now + ttl
         const answer = showOutcome(yield* port.touch(key, { deadline, seen }, now))
-        const made = find(model, hex(key), now)
-        assert.deepStrictEqual(answer, made?.fate === "current" ? "Done" : load(model, hex(key), now) ?? "Gone")
-        if (made?.fate === "current") model = touch(model, made, deadline, seen, now)
+        assert.deepStrictEqual(answer, write(model, "session", hex(key), now))
+        const found = find(model, "session", hex(key), now)
+        if (found?.fate === "current") model = touch(model, found, deadline, seen, now)
+        break
+      }
+      case "saveInfo": {
+        const handle = handleOf(operation.handle)
+        const set = Object.fromEntries(operation.set.map((name) => [name, crypto.randomUUID()]))
+        const remove = operation.remove.filter((name) => !operation.set.includes(name))
+        const alive = lives(model, handle, now)
+        assert.strictEqual(yield* saveInfo(port, handle, set, remove, now), alive ? "Saved" : "Gone")
+        if (!alive) return
+        const kept = Object.entries(infos.get(handle) ?? {}).filter(([name]) => !remove.includes(name))
+        infos.set(handle, { ...Object.fromEntries(kept), ...set })
         break
       }
       case "revoke": {
@@ -213,8 +401,8 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
         const was = yield* port.revoke(handle)
         // What has expired may be gone already, or not.
         if (lives(model, handle, now)) assert.isTrue(was)
-        if (!model.some((made) => made.handle === handle && made.fate === "current")) assert.isFalse(was)
-        model = kill(model, (made) => made.handle === handle)
+        if (currentOf(model, handle, "session") === undefined) assert.isFalse(was)
+        forget((doomed) => doomed === handle)
         break
       }
       case "revokeAll": {
@@ -223,9 +411,9 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
         const except = operation.except === undefined ? undefined : handleOf(operation.except)
         const count = yield* port.revokeAll(audience, spelled, except)
         const doomed = listedUnder(model, audience, spelled).filter(({ handle }) => handle !== except)
-        assert.isAtLeast(count, doomed.filter(({ deadline }) => now <= deadline).length)
+        assert.isAtLeast(count, doomed.filter(({ handle }) => lives(model, handle, now)).length)
         assert.isAtMost(count, doomed.length)
-        model = kill(model, (made) => doomed.some(({ handle }) => handle === made.handle))
+        forget((handle) => doomed.some((made) => made.handle === handle))
         break
       }
     }
@@ -240,17 +428,25 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
         assert.deepStrictEqual(
           listed.toSorted(byAge),
           listedUnder(model, audience, spelled)
-            .filter(({ deadline }) => now <= deadline)
-            .map(toPlain)
+            .filter(({ handle }) => lives(model, handle, now))
+            .map((made) => toListed(model, made))
             .toSorted(byAge)
         )
       }
     }
-    for (const key of named) assert.deepStrictEqual(show(yield* port.load(key, now)), load(model, hex(key), now))
+    for (const key of named) {
+      if (isLost(model, hex(key))) continue
+      assert.deepStrictEqual(show(yield* port.load(key, now)), load(model, "session", hex(key), now))
+      assert.deepStrictEqual(show(yield* port.loadRemember(key, now)), load(model, "remember", hex(key), now))
+    }
+    for (const handle of handles) {
+      const expected = lives(model, handle, now) ? infos.get(handle) ?? {} : {}
+      assert.deepStrictEqual(yield* loadInfo(port, handle, now), expected)
+    }
   })
 
   let now = start
-  for (const operation of operations) {
+  for (const operation of [first, ...operations]) {
     now += operation.wait
     yield* carryOut(operation, now)
     yield* lookAtAll(now)
