@@ -265,6 +265,33 @@ routes:
     assert.deepStrictEqual(await messageOf("/nowhere"), [503, json, "no Service found with those values"])
   })
 
+  it("tries again what failed, unless it may have been done or its body is gone", async () => {
+    const attempts: Array<string> = []
+    const url = await startRaw((request, response) => {
+      attempts.push(request.method ?? "")
+      if (attempts.length % 3 === 0) response.end("at last")
+      else request.socket.destroy()
+    })
+    const gateway = await startGateway(service(url, "  retries: 2\n  routes: [{paths: [/]}]"))
+    const { send } = makeClient(gateway.url)
+    assert.strictEqual((await send("/")).body, "at last")
+    assert.strictEqual((await send("/", { method: "POST" })).status, 502)
+    assert.strictEqual((await send("/", { method: "PUT", body: {} })).status, 502)
+    assert.deepStrictEqual(attempts, ["GET", "GET", "GET", "POST", "PUT"])
+  })
+
+  it("does not wait for an upstream that takes nothing", async () => {
+    const url = await startRaw((request) => void request.pause())
+    const gateway = await startGateway(service(url, "  write_timeout: 100\n  routes: [{paths: [/]}]"))
+    const upload = request(gateway.url, { method: "POST" })
+    const status = new Promise((resolve, reject) => {
+      upload.on("response", ({ statusCode }) => resolve(statusCode))
+      upload.on("error", reject)
+    })
+    upload.end(Buffer.alloc(50_000_000))
+    assert.strictEqual(await status, 504)
+  })
+
   it("cuts an answer off that stops half way", async () => {
     const url = await startRaw((_, response) => void response.write("half"))
     const gateway = await startGateway(service(url, "  read_timeout: 100\n  routes: [{paths: [/]}]"))
@@ -429,7 +456,7 @@ describe("its configuration", () => {
     const broken = runGateway("services: [")
     const missing = runGateway("", { KONG_CONFIG: "/no/such/file.yaml" })
     assert.deepStrictEqual([await broken.exit, await missing.exit], [1, 1])
-    assert.include(missing.output(), "KONG_CONFIG: /no/such/file.yaml: Error: ENOENT")
+    assert.include(missing.output(), "KONG_CONFIG /no/such/file.yaml cannot be used:\nError: ENOENT")
   })
 })
 

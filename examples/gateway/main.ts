@@ -22,7 +22,7 @@ class InvalidFile extends Data.TaggedError("InvalidFile")<{ readonly file: strin
 
 const load = Effect.fnUntraced(function*(file: string) {
   const input = yield* Effect.tryPromise({
-    try: async (): Promise<unknown> => parse(await readFile(file, "utf8")),
+    try: async (): Promise<unknown> => parse(await readFile(file, "utf8"), { merge: true }),
     catch: (cause) => new InvalidFile({ file, message: String(cause) })
   })
   return yield* Effect.mapError(

@@ -68,7 +68,7 @@ const toService = ({ at, value }: Found<Schema.Service>, problems: Array<string>
     if (value.host === undefined) refuse(": must have a url or a host")
     // As in Kong, whose default is 80 whatever the protocol.
     const { host = "", path = "/", port = 80, protocol = "http" } = value
-    return { ...timeouts, protocol, host, port, path }
+    return { ...timeouts, protocol, host: host.includes(":") ? `[${host}]` : host, port, path }
   }
   const url = URL.parse(value.url)
   const protocol = url?.protocol.slice(0, -1)

@@ -40,7 +40,13 @@ const host = Schema.String.check(
 
 const headerName = Schema.String.check(Schema.isPattern(/^[\w-]+$/, { message: "is no header name" }))
 
-const protocols = Schema.Array(oneOf("http", "https"))
+const protocols = <const L extends ReadonlyArray<string>>(...names: L) =>
+  Schema.Array(oneOf(...names)).check(
+    Schema.makeFilter(
+      (given: ReadonlyArray<string>) =>
+        given.includes("http") || "must include http, which is all that the gateway speaks"
+    )
+  )
 
 const Plugin = Schema.Struct({
   ...common,
@@ -49,7 +55,8 @@ const Plugin = Schema.Struct({
   service: optional(Text),
   route: optional(Text),
   consumer: optional(Text),
-  protocols: optional(protocols),
+  // In a file that Kong exports a plugin has all that it could be used with.
+  protocols: optional(protocols("http", "https", "grpc", "grpcs", "tcp", "tls", "tls_passthrough", "udp", "ws", "wss")),
   enabled: Flag(true),
   // of each plugin's own schema
   config: Schema.Record(Schema.String, Schema.Unknown).pipe(Schema.withDecodingDefaultKey(Effect.succeed({})))
@@ -62,11 +69,7 @@ const Route = Schema.Struct({
   ...common,
   name: optional(Text),
   service: optional(Text),
-  protocols: optional(
-    protocols.check(
-      Schema.makeFilter((given) => given.includes("http") || "must include http, which is all that the gateway speaks")
-    )
-  ),
+  protocols: optional(protocols("http", "https")),
   methods: optional(Schema.Array(
     Schema.String.check(Schema.isPattern(/^[A-Z]+$/, { message: "is no method in capital letters" }))
   )),
