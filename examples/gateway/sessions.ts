@@ -49,7 +49,7 @@ const decode = (plugin: SessionPlugin): Effect.Effect<Decoded, InvalidPlugins> =
     Effect.flatMap((settings) =>
       // What does not go together is found out when it is put to use, and that is before anything listens.
       Effect.map(
-        Effect.scoped(Layer.build(Layer.fresh(KongSession.layerConfig(settings)))),
+        Effect.scoped(Layer.build(KongSession.layerConfig(settings))),
         (config) => ({ plugin, settings, config })
       )
     ),
@@ -73,12 +73,11 @@ const store = (tables: Tables | undefined) =>
     ? SessionStore.layerCookie
     : Layer.provide(KongSessionStore.layerStorage({}), Layer.succeedContext(tables))
 
-/** Layers that are shared are built once, and each plugin has settings of its own. */
 const services = ({ config, settings }: Decoded, tables: Tables | undefined) =>
-  Layer.fresh(Layer.provideMerge(
+  Layer.provideMerge(
     Layer.merge(SessionHttp.layerServices, store(settings.storage === "kong" ? tables : undefined)),
     Layer.succeedContext(config)
-  ))
+  )
 
 const consumersOf = ({ consumers }: Gateway): Layer.Layer<KongSession.Consumers> =>
   KongSession.layerConsumers(consumers.map(({ customId, id, username }) => ({ id, username, custom_id: customId })))
