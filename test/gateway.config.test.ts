@@ -147,6 +147,25 @@ plugins:
     assert.deepStrictEqual(sorted(nested), sorted(flat))
   })
 
+  it("with all that an export of Kong's has in it", () => {
+    const problems = problemsOf(`
+_transform: true
+services:
+- {name: app, host: a, port: 80, protocol: http, path: null, enabled: true, retries: 5, tls_verify: null, tags: [x],
+   connect_timeout: 60000, write_timeout: 60000, read_timeout: 60000, created_at: 1, updated_at: 2}
+routes:
+- {name: r, service: app, paths: [/], methods: null, hosts: null, headers: null, snis: null, protocols: [http, https],
+   https_redirect_status_code: 426, path_handling: v0, preserve_host: false, strip_path: true, regex_priority: 0,
+   request_buffering: true, response_buffering: true}
+consumers: [{username: a, custom_id: null, id: 81823632-10c0-4098-a4f7-31062520c1e6}]
+plugins:
+- {name: key-auth, service: app, protocols: [grpc, grpcs, http, https], enabled: true,
+   config: {anonymous: 81823632-10c0-4098-a4f7-31062520c1e6, realm: null}}
+- {name: request-termination, consumer: a, config: {status_code: 403, body: null, trigger: null, echo: false}}
+`)
+    assert.deepStrictEqual(problems, [])
+  })
+
   it("what is not enabled does not run", () => {
     const { plugins, routes } = gatewayOf(`
 services: [{url: "http://a", enabled: false, routes: [{paths: [/]}]}]
