@@ -357,7 +357,12 @@ const decorate = (
   return HttpServerResponse.updateCookies(
     // RFC 9111, section 5.2.2.5; a shared cache that stored this response would hand one user's session to others.
     HttpServerResponse.setHeaders(varied, { ...headers, ...noStore }),
-    (cookies) => Cookies.fromIterable([...Object.values(cookies.cookies), ...outcome.cookies.map(toCookie)])
+    // By key: a proxy may have several cookies of one name, each under a key of its own.
+    ({ cookies }) =>
+      Cookies.fromReadonlyRecord({
+        ...cookies,
+        ...Object.fromEntries(outcome.cookies.map((cookie) => [cookie.name, toCookie(cookie)]))
+      })
   )
 }
 
