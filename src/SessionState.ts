@@ -249,8 +249,14 @@ export const verifyRemember = (
   placement: Placement,
   now: number
 ): Refusal | undefined =>
-  verify(header, rememberTimeouts(settings), placement, now) ??
-    (header.idlingOffset === 0 ? undefined : "InvalidIdlingOffset")
+  verify(header, rememberTimeouts(settings), placement, now) ?? (
+    header.idlingOffset !== 0
+      ? "InvalidIdlingOffset"
+      // Of who declined to be remembered there is no remember cookie: this was a session's.
+      : (header.flags & Flag.Forget) === 0
+      ? undefined
+      : "InvalidFlags"
+  )
 
 /**
  * Seconds left on each timeout; `undefined` where it is disabled. `next` is the
@@ -373,7 +379,8 @@ export interface Intent {
 export interface PlanSettings extends Timeouts, RememberTimeouts {
   /** Seconds. */
   readonly touchThreshold: number
-  readonly remember: boolean
+  /** Whether sessions are remembered unless somebody declines; `"ask"`: once somebody accepted. */
+  readonly remember: boolean | "ask"
 }
 
 /**
@@ -545,7 +552,8 @@ export const plan = (
 
   /** `of` is the header of the remember cookie that is renewed. */
   const remember = (of: Header | undefined): Remember | undefined => {
-    if (forget || !(intent.remember ?? settings.remember)) return undefined
+    const remembered = settings.remember === true || (settings.remember === "ask" && of !== undefined)
+    if (forget || !(intent.remember ?? remembered)) return undefined
     const creationTime = of?.creationTime ?? now
     const savedAt = Math.max(now, creationTime)
     return {

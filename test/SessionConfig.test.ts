@@ -707,6 +707,13 @@ describe("SessionConfig", () => {
         fix: "10 seconds",
         compatible: "warned"
       },
+      "a session cookie that passes for a remember cookie": {
+        options: { secret, remember: true, rememberSafety: "None" },
+        setting: "rememberSafety",
+        problem: "must not be \"None\"",
+        fix: "\"Low\"",
+        compatible: "warned"
+      },
       "a negative cookieCacheSize": {
         options: { secret, cookieCacheSize: -1 },
         setting: "cookieCacheSize",
@@ -874,7 +881,7 @@ describe("SessionConfig", () => {
       ["cookiePriority", "Highest", "is not one of its values", "\"Low\", \"Medium\", \"High\""],
       ["cookieSameParty", "yes", "is not a boolean", "true or false"],
       ["cookiePartitioned", null, "is not a boolean", "true or false"],
-      ["remember", "yes", "is not a boolean", "true or false"],
+      ["remember", "yes", "is not a boolean or \"ask\"", "true, false or \"ask\""],
       ["rememberSafety", "VeryHigh", "is not one of its values", "\"Very High\""],
       ["rememberCookieName", {}, "is not a string", "Write a string"],
       ["audience", ["a"], "is not a string", "Write a string"],

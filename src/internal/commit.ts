@@ -197,6 +197,7 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
     if (answer === "Collision") return yield* again(self, count)
     if (answer._tag === "Gone") return yield* gone(self)
     if (answer._tag === "Superseded") return yield* retry(self, placement.port, previous, answer, now, count)
+    if (plan.how === "Renew" && placement.layout === "Reference") yield* endRemember(self, placement.port, handle)
   }
   const cookies = cookiesOf(self, plan, sealed)
   if (previous?.value !== undefined) self.engine.verified?.delete(previous.value)
@@ -210,6 +211,17 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
   yield* SessionEvents.emit({ _tag: eventOf[plan.how], handle })
   return outcome(cookies)
 })
+
+/** A renewal leaves no remember cookie from before it. In the layouts of the references it has a row of its own. */
+const endRemember = (
+  { engine, remember }: Exchange.Exchange,
+  port: Port,
+  handle: string | undefined
+): Effect.Effect<unknown, SessionError> =>
+  remember === undefined || handle === undefined ? Effect.void : Effect.flatMap(
+    engine.storageKey(remember.presented),
+    (rememberKey) => port.revoke(handle, { handle, key: undefined, rememberKey })
+  )
 
 /** The versions of the two cookies that a save makes. */
 interface Pair {
@@ -333,24 +345,27 @@ const indexOf = (
 
 /** The cookies of a save. The reference sends those of a rescue the other way round. */
 const cookiesOf = (self: Exchange.Exchange, plan: Of<"Save">, sealed: Pair): Exchange.Outcome["cookies"] => {
-  const { engine: { codec }, live, remember, request: { host } } = self
-  const session = codec.setCookies(sealed.session, chunksOf(codec, live), host)
+  const { engine: { codec }, live, remember, request: { cookies, host } } = self
+  const session = codec.setCookies(sealed.session, chunksOf(codec, live, cookies), host)
   if (sealed.remember !== undefined) {
-    const remembered = codec.remember.setCookies(sealed.remember, chunksOf(codec.remember, remember), host)
+    const remembered = codec.remember.setCookies(sealed.remember, chunksOf(codec.remember, remember, cookies), host)
     return plan.how === "Rescue" ? [...remembered, ...session] : [...session, ...remembered]
   }
   // What it would bring back is gone.
   return plan.how === "Renew" || plan.revoke ? [...session, ...clearRemember(self)] : session
 }
 
-const chunksOf = (codec: Codec, live: Exchange.Live | undefined): number =>
-  live === undefined ? 1 : codec.chunks(live.presented.header)
+/** How many cookies are to be replaced or cleared: what was refused says nothing of itself that can be trusted. */
+const chunksOf = (codec: Codec, live: Exchange.Live | undefined, cookies: string | undefined): number => {
+  if (live !== undefined) return codec.chunks(live.presented.header)
+  return cookies === undefined ? 1 : codec.lastChunk(cookies)
+}
 
 /** Clears the remember cookie that the request brought, whatever it was. */
 const clearRemember = ({ engine, remember, request }: Exchange.Exchange): Exchange.Outcome["cookies"] => {
   const { codec, settings } = engine
   return settings.remember && codec.remember.find(request.cookies ?? "").length > 0
-    ? codec.remember.clearCookies(chunksOf(codec.remember, remember), request.host)
+    ? codec.remember.clearCookies(chunksOf(codec.remember, remember, request.cookies), request.host)
     : []
 }
 
@@ -365,7 +380,7 @@ const end = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"End">
   }
   if (self.live?.value !== undefined) self.engine.verified?.delete(self.live.value)
   const cleared = [
-    ...codec.clearCookies(chunksOf(codec, self.live), self.request.host),
+    ...codec.clearCookies(chunksOf(codec, self.live, self.request.cookies), self.request.host),
     ...clearRemember(self)
   ]
   Exchange.settle(self, undefined, Exchange.nobody)

@@ -32,7 +32,7 @@ export const kinds = {
   cookiePriority: kind.oneOf("Low", "Medium", "High"),
   cookieSameParty: kind.boolean,
   cookiePartitioned: kind.boolean,
-  remember: kind.boolean,
+  remember: kind.booleanOr("ask"),
   rememberSafety: kind.oneOf("None", "Low", "Medium", "High", "Very High"),
   rememberCookieName: kind.text,
   rememberRollingTimeout: kind.duration,
@@ -387,6 +387,13 @@ const otherRules: ReadonlyArray<Rule> = [
     isBroken: (options) => options.inflateLimit < 1024 || options.inflateLimit > 16 * 1024 * 1024,
     problem: "is not between 1024 and 16777216",
     fix: "Write the bytes of the largest session that you expect"
+  },
+  {
+    setting: "rememberSafety",
+    isBroken: (options) => options.remember !== false && options.rememberSafety === "None",
+    problem: "must not be \"None\" with `remember`: a session cookie under the other name would be a remember cookie",
+    fix: "Leave it out, or set it to \"Low\"",
+    compatible: "warned"
   },
   {
     setting: "cookieCacheSize",
