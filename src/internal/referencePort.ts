@@ -82,14 +82,15 @@ export const make = (
   const rows = listing(reads, dialect)
 
   /** What a save inserts, as the first parameters of its statement. */
-  const inserts = (version: Version, handle: string | null, now: number): Effect.Effect<ReadonlyArray<unknown>> => {
+  const inserts = (version: Version, handle: string, now: number): Effect.Effect<ReadonlyArray<unknown>> => {
     const { index, remember } = version
     const contents = remember === undefined ? [version] : [version, remember]
     const deadlines = remember === undefined ? [version.latestDeadline] : [version.latestDeadline, remember.deadline]
     return Effect.map(spellSubjects(index.map(({ subject }) => subject)), (subjects) => [
       contents.map(({ key }) => Base64Url.encode(key)),
       [settings.cookieName, settings.rememberCookieName].slice(0, contents.length),
-      [handle, null].slice(0, contents.length),
+      // A handle is the store's to make where there is none.
+      [handle, ""].slice(0, contents.length),
       contents.map(({ data }) => Base64Url.encode(data)),
       deadlines.map((deadline) => expiry(deadline, now)),
       contents.map(() => now),
@@ -119,7 +120,7 @@ export const make = (
     replaced: string | null,
     now: number
   ) =>
-    Effect.flatMap(inserts(version, null, now), (columns) =>
+    Effect.flatMap(inserts(version, "", now), (columns) =>
       Effect.map(
         run(operation, text.replace, [...columns, replaced, now + settings.staleTtl, Base64Url.encode(old), now]),
         answer
@@ -145,7 +146,7 @@ export const make = (
     // Of a row's successor nothing is kept.
     supersede: (old, version, successor, now) =>
       successor === undefined
-        ? Effect.flatMap(inserts(version, null, now), (columns) =>
+        ? Effect.flatMap(inserts(version, "", now), (columns) =>
           Effect.map(
             run("supersede", text.renew, [...columns, replacedKey(version), Base64Url.encode(old), now]),
             answer
