@@ -18,7 +18,8 @@ import {
 import { start } from "./storeSessions.ts"
 
 export const referenceRaces = (reference: Reference): void =>
-  layer(layerPg)(`${reference.name}: requests at once`, (it) => {
+  // Who waits for others looks again after a while: a real one.
+  layer(layerPg, { excludeTestServices: true })(`${reference.name}: requests at once`, (it) => {
     const logout = (table: string, column: string) => `DELETE FROM ${table} WHERE ${column} = $1`
     const lock = (table: string, column: string) => `SELECT FROM ${table} WHERE ${column} = $1 FOR UPDATE`
 

@@ -66,7 +66,8 @@ const carryOut = Effect.fnUntraced(function*(exchange: Exchange.Exchange, step: 
       yield* Recording.modify(exchange, { audience: entry.audience, kind: "Data", apply: () => Effect.succeed(entry) })
     }
   }
-  return exchange.rescued || did("save") || did("info:save") || did("refresh") || step.entry === "start" ||
+  return exchange.rescued || did("save") || did("info:save") || did("refresh") || did("touch") ||
+      step.entry === "start" ||
       step.entry === "logout" ||
       step.entry === "destroy"
     ? (yield* commit(exchange)).cookies
