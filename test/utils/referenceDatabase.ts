@@ -1,4 +1,5 @@
 /** What a store in the tables of a reference asks of its database. */
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { InvalidConfig, type SessionError, StoreFailed } from "../../src/SessionError.ts"
@@ -25,7 +26,7 @@ export const referenceDatabase = (reference: Reference): void => {
     it.effect("may belong to a caller whose transaction fails: what was acknowledged stays", () =>
       Effect.gen(function*() {
         const { port } = yield* newStore(reference)
-        const client = yield* connect()
+        const client = yield* PgClient.PgClient
         const { key } = yield* create(port)
         yield* client.withTransaction(
           Effect.andThen(
