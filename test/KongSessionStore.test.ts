@@ -3,6 +3,7 @@ import { Effect, Layer, Redacted } from "effect"
 import * as KongSessionStore from "../src/KongSessionStore.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
 import { InvalidConfig } from "../src/SessionError.ts"
+import { start } from "../src/testing/checks/sessions.ts"
 import { connect } from "./utils/postgres.ts"
 import {
   create,
@@ -21,7 +22,6 @@ import { referenceDatabase } from "./utils/referenceDatabase.ts"
 import { referenceRaces } from "./utils/referenceRaces.ts"
 import { referenceReplay } from "./utils/referenceReplay.ts"
 import { referenceSuite } from "./utils/referenceSuite.ts"
-import { start } from "./utils/storeSessions.ts"
 import type { Metadata, Row } from "./utils/vectors.ts"
 
 const kong: Reference = {
@@ -184,7 +184,9 @@ BEGIN EXECUTE format('DELETE FROM %s WHERE data = ''["BBBB"]''', TG_TABLE_NAME);
       const layer = KongSessionStore.layerStorage(newTables())
       const { reason } = yield* Effect.flip(
         Effect.scoped(Layer.build(layer)).pipe(
-          Effect.provide(SessionConfig.layer({ secret: Redacted.make("a secret of at least 32 bytes, as it should be") }))
+          Effect.provide(
+            SessionConfig.layer({ secret: Redacted.make("a secret of at least 32 bytes, as it should be") })
+          )
         )
       )
       assert.strictEqual(reason instanceof InvalidConfig && reason.setting, "hashStorageKey")

@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
 import * as LuaSessionStore from "../src/LuaSessionStore.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
+import { start } from "../src/testing/checks/sessions.ts"
 import { connect } from "./utils/postgres.ts"
 import {
   at,
@@ -23,7 +24,6 @@ import { referenceDatabase } from "./utils/referenceDatabase.ts"
 import { referenceRaces } from "./utils/referenceRaces.ts"
 import { referenceReplay } from "./utils/referenceReplay.ts"
 import { referenceSuite } from "./utils/referenceSuite.ts"
-import { start } from "./utils/storeSessions.ts"
 import type { Metadata, Row } from "./utils/vectors.ts"
 
 const lua: Reference = {

@@ -13,8 +13,6 @@ const sweeper = "batch_delete_expired_rows"
 const named = (table: string, kongs: string, index: string, suffix: string): string =>
   table === kongs ? index : `${table}_${suffix}`
 
-export const defaults = { sessions: "sessions", metadata: "session_metadatas" }
-
 export const tables = (sessions: string, metadata: string): Tables => ({
   dialect: {
     sessions,

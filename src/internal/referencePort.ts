@@ -32,6 +32,9 @@ export const subjects = (
   return (subject) => Effect.map(crypto.sha256(utf8.encode(subject)), (hash) => Base64Url.encode(hash.subarray(0, 16)))
 }
 
+const unreadable = (operation: "loadInfo" | "saveInfo"): Effect.Effect<never, SessionError> =>
+  failed(operation, new Error("A row's data are not what lua-resty-session writes"))
+
 interface LoadedRow {
   readonly handle: string
   readonly data: string
@@ -126,8 +129,6 @@ export const make = (
         answer
       ))
 
-  const notInfo = new Error("A row's data are not what lua-resty-session writes")
-
   return {
     load: load("load"),
 
@@ -171,7 +172,7 @@ export const make = (
       if (key === undefined) return Effect.succeed([])
       return Effect.flatMap(read<LoadedRow>("loadInfo", text.load, [key, now], harmless), ([row]) => {
         const info = row === undefined ? [] : Row.infoOf(row.data)
-        return info === undefined ? failed("loadInfo", notInfo) : Effect.succeed(info)
+        return info === undefined ? unreadable("loadInfo") : Effect.succeed(info)
       })
     },
 
@@ -187,7 +188,7 @@ export const make = (
               ? Effect.succeed("Invalid" as const)
               : Effect.as(sql.unsafe(text.write, [rows.map(({ key }) => key), columns]), "Saved" as const)
           })),
-        (saved) => saved === "Invalid" ? failed("saveInfo", notInfo) : Effect.succeed(saved)
+        (saved) => saved === "Invalid" ? unreadable("saveInfo") : Effect.succeed(saved)
       )
     },
 

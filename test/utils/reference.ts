@@ -10,8 +10,8 @@ import type * as LuaSessionStore from "../../src/LuaSessionStore.ts"
 import * as SessionConfig from "../../src/SessionConfig.ts"
 import type { SessionError } from "../../src/SessionError.ts"
 import { type Info, type Located, type Port, SessionStore, type Version } from "../../src/SessionStore.ts"
+import { randomBytes, start } from "../../src/testing/checks/sessions.ts"
 import { layerClient, layerDatabase } from "./postgres.ts"
-import { randomBytes, start } from "./storeSessions.ts"
 import type { Tables } from "./vectors.ts"
 
 interface TableNames {

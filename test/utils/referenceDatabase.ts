@@ -3,6 +3,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { InvalidConfig, type SessionError, StoreFailed } from "../../src/SessionError.ts"
+import { start } from "../../src/testing/checks/sessions.ts"
 import { connect } from "./postgres.ts"
 import {
   at,
@@ -17,7 +18,6 @@ import {
   sql,
   toInfo
 } from "./reference.ts"
-import { start } from "./storeSessions.ts"
 
 export const referenceDatabase = (reference: Reference): void => {
   const { module, name, settings } = reference

@@ -2,6 +2,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import type { SessionError } from "../../src/SessionError.ts"
+import { start } from "../../src/testing/checks/sessions.ts"
 import { connect, untilWaiting } from "./postgres.ts"
 import {
   at,
@@ -15,7 +16,6 @@ import {
   type Store,
   successor
 } from "./reference.ts"
-import { start } from "./storeSessions.ts"
 
 export const referenceRaces = (reference: Reference): void =>
   // Who waits for others looks again after a while: a real one.
@@ -113,7 +113,7 @@ export const referenceRaces = (reference: Reference): void =>
           const won = versions.filter((_, index) => answers[index]?._tag === "Done")
           assert.deepStrictEqual(
             (yield* dump).rows.map(({ key }) => key),
-            won.flatMap(({ key, remember }) => [key, ...remember === undefined ? [] : [remember.key]])
+            won.flatMap(({ key, remember }) => remember === undefined ? [key] : [key, remember.key])
               .map(base64url).toSorted()
           )
           assert.deepStrictEqual(yield* port.supersede(old.key, newVersion(), successor, start), { _tag: "Gone" })

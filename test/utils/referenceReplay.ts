@@ -1,10 +1,18 @@
 /** Runs the recorded requests over the tables of a reference, which hold the same rows then as they did there. */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import * as CookieCodec from "../../src/CookieCodec.ts"
+import * as Crypto from "../../src/Crypto.ts"
+import { commit } from "../../src/internal/commit.ts"
+import * as Exchange from "../../src/internal/exchange.ts"
+import * as Opening from "../../src/internal/opening.ts"
+import * as Recording from "../../src/internal/recording.ts"
 import * as SessionConfig from "../../src/SessionConfig.ts"
+import * as SessionHttp from "../../src/SessionHttp.ts"
 import * as SessionState from "../../src/SessionState.ts"
 import * as SessionStore from "../../src/SessionStore.ts"
-import { layerPg, newTables, placementOf, type Reference, sql } from "./reference.ts"
+import { cookieHeader, nobody } from "./codec.ts"
+import { layerPg, newTables, placementOf, type Reference, secret, sql } from "./reference.ts"
 import { replay } from "./replay.ts"
 import { rowDifferences, type Step, steps, type Tables } from "./vectors.ts"
 
@@ -36,7 +44,10 @@ const assertVerdict = (step: Step, entry: SessionState.Entry | SessionState.Refu
   assert.strictEqual(SessionState.refusals[entry], step.error, step.name)
 }
 
-export const referenceReplay = ({ dump, key, module, name, quiet, storage }: Reference, prefix: RegExp): void => {
+export const referenceReplay = (
+  { dump, key, module, name, quiet, settings, storage }: Reference,
+  prefix: RegExp
+): void => {
   const recorded = steps(SessionConfig.lua).filter((step) => prefix.test(step.name))
   const scenarios = Array.from(
     Map.groupBy(recorded, ({ name }) => name.slice(0, name.indexOf(":"))),
@@ -78,5 +89,41 @@ export const referenceReplay = ({ dump, key, module, name, quiet, storage }: Ref
           }
         })
     )
+
+    it.effect("a login leaves neither of the old cookies' rows", () =>
+      Effect.gen(function*() {
+        const tables = newTables()
+        const options = { ...settings, secret, remember: true, rememberSafety: "Low" } as const
+        const placement = yield* placementOf(module.layerWith(tables), options)
+        yield* quiet(tables.table)
+        const context = yield* Layer.build(
+          CookieCodec.layer.pipe(
+            Layer.provideMerge(
+              Layer.mergeAll(
+                SessionConfig.layer(options),
+                Crypto.layer,
+                Layer.succeed(SessionStore.SessionStore, placement)
+              )
+            )
+          )
+        )
+        const engine = yield* Effect.provideContext(SessionHttp.engine, context)
+        const request = Effect.fnUntraced(function*(cookies: string | undefined, renew: boolean) {
+          const exchange = Exchange.make(engine, { cookies, sender: nobody, host: undefined, upgrade: false })
+          yield* Opening.authenticate(exchange)
+          const entry = { audience: "default", data: { renew }, subject: undefined }
+          yield* Recording.modify(exchange, { audience: "default", kind: "Data", apply: () => Effect.succeed(entry) })
+          if (renew) yield* Recording.renew(exchange)
+          return cookieHeader((yield* commit(exchange)).cookies)
+        })
+        const planted = yield* request(undefined, false)
+        assert.strictEqual((yield* dump(tables)).rows.length, 2)
+        const own = yield* request(planted, true)
+        assert.strictEqual((yield* dump(tables)).rows.length, 2)
+        const replayed = Exchange.make(engine, { cookies: planted, sender: nobody, host: undefined, upgrade: false })
+        yield* Opening.authenticate(replayed)
+        assert.isUndefined(yield* Recording.entry(replayed, "default"))
+        assert.include(yield* request(own, false), "remember=")
+      }))
   })
 }

@@ -5,6 +5,7 @@ import { createHash } from "node:crypto"
 import * as SessionConfig from "../../src/SessionConfig.ts"
 import { StoreFailed } from "../../src/SessionError.ts"
 import type { Info } from "../../src/SessionStore.ts"
+import { randomBytes, start } from "../../src/testing/checks/sessions.ts"
 import {
   at,
   base64url,
@@ -23,7 +24,6 @@ import {
   successor,
   toInfo
 } from "./reference.ts"
-import { randomBytes, start } from "./storeSessions.ts"
 import type { Metadata, Row } from "./vectors.ts"
 
 const showInfo = (infos: ReadonlyArray<Info>): Record<string, unknown> =>
