@@ -38,6 +38,7 @@ export interface Remembered extends Content {
   /**
    * The remember cookie that this one replaces: it is kept as superseded, with its
    * sealed successor, if it is still the session's. Any other dies at once.
+   * A renewal names it with the layouts of the references alone, and then it dies too.
    */
   readonly replaces: { readonly key: Uint8Array; readonly successor: Uint8Array } | undefined
 }

@@ -303,11 +303,17 @@ const versionOf = Effect.fnUntraced(function*(
       key: yield* storageKey(remember),
       data: yield* dataOf(codec.remember, remember),
       deadline: plan.remember.deadline,
-      replaces: plan.how === "Supersede" ? yield* replaced(self, remember, session) : undefined
+      replaces: plan.how === "Supersede" || (plan.how === "Renew" && ofReference(self))
+        ? yield* replaced(self, remember, session)
+        : undefined
     }
   }
   return version
 })
+
+// A row of its own there, which nothing ties to the session: it has to be named to die with a renewal.
+const ofReference = ({ engine: { placement } }: Exchange.Exchange): boolean =>
+  placement._tag === "Server" && placement.layout === "Reference"
 
 /** The remember cookie that was presented, and what it leads to from now on. */
 const replaced = (
