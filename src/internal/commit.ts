@@ -197,7 +197,9 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
     if (answer === "Collision") return yield* again(self, count)
     if (answer._tag === "Gone") return yield* gone(self)
     if (answer._tag === "Superseded") return yield* retry(self, placement.port, previous, answer, now, count)
-    if (plan.how === "Renew" && placement.layout === "Reference") yield* endRemember(self, placement.port, handle)
+    if (plan.how === "Renew" && placement.layout === "Reference" && sealed.remember === undefined) {
+      yield* endRemember(self, placement.port, handle)
+    }
   }
   const cookies = cookiesOf(self, plan, sealed)
   if (previous?.value !== undefined) self.engine.verified?.delete(previous.value)
@@ -212,7 +214,7 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
   return outcome(cookies)
 })
 
-/** A renewal leaves no remember cookie from before it. In the layouts of the references it has a row of its own. */
+/** A renewal leaves no remember cookie from before it. In the layouts of the references that has a row of its own. */
 const endRemember = (
   { engine, remember }: Exchange.Exchange,
   port: Port,
