@@ -8,10 +8,14 @@ import { existsSync, writeFileSync } from "node:fs"
 import { availableParallelism, loadavg } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import type { Options } from "./lib/options.ts"
 import * as Row from "./lib/row.ts"
-import type { Group } from "./lib/row.ts"
+import type { Group, Result } from "./lib/row.ts"
+import * as Svg from "./lib/svg.ts"
 import * as Table from "./lib/table.ts"
+import * as Targets from "./lib/targets.ts"
 import * as Codec from "./suites/codec.ts"
+import * as Http from "./suites/http.ts"
 
 const { values: flags } = parseArgs({
   options: {
@@ -23,7 +27,12 @@ const { values: flags } = parseArgs({
   }
 })
 
-const suites = { codec: Codec.run }
+const suites: Readonly<Record<string, (options: Options) => Effect.Effect<Result, unknown>>> = {
+  codec: Codec.run,
+  http: Http.run
+}
+
+const chosen = flags.suite ?? Object.keys(suites)
 
 const install = Effect.sync(() => {
   const cwd = fileURLToPath(new URL(".", import.meta.url))
@@ -32,17 +41,32 @@ const install = Effect.sync(() => {
   if (status !== 0) throw new Error("The libraries to compare with could not be installed")
 })
 
+const report = (groups: ReadonlyArray<Group>, values: Result["values"]): Effect.Effect<void> => {
+  const targets = Targets.judge(groups, values)
+  if (flags.json !== undefined) writeFileSync(flags.json, `${Row.toJson(groups, targets)}\n`)
+  if (flags.svg !== undefined) writeFileSync(flags.svg, Svg.plot(groups))
+  return Console.log(Table.targets(targets))
+}
+
+const machine = (): string =>
+  `Node ${process.versions.node}, ${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1)}`
+
 const main = Effect.gen(function*() {
+  const unknown = chosen.filter((name) => suites[name] === undefined)
+  if (unknown.length > 0) return yield* Effect.die(new Error(`There is no suite ${unknown.join(", ")}`))
   yield* install
-  yield* Console.log(`Node ${process.version}, ${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1)}`)
+  yield* Console.log(machine())
+  if (flags.short) yield* Console.log("A short run, only to see that everything runs: believe no number of it.")
   const groups: Array<Group> = []
-  for (const [name, run] of Object.entries(suites)) {
-    if (flags.suite !== undefined && !flags.suite.includes(name)) continue
-    const result = yield* run(flags)
+  const values: Record<string, number> = {}
+  for (const name of chosen) {
+    const result = yield* suites[name]!(flags)
     groups.push(...result.groups)
+    Object.assign(values, result.values)
     yield* Effect.forEach(result.groups, (group) => Console.log(Table.group(group)), { discard: true })
   }
-  if (flags.json !== undefined) writeFileSync(flags.json, Row.toJson(groups, []))
+  yield* report(groups, values)
+  yield* Console.log(machine())
 })
 
 NodeRuntime.runMain(main)

@@ -47,7 +47,7 @@ const calibrate = async (size: number, millis: number) => {
   let counts = { fresh: few, again: few }
   const grow = (count: number, took: number): number =>
     Math.min(many, Math.max(few, Math.round(count * Math.min(8, millis / took))))
-  const end = performance.now() + 5 * millis
+  const end = performance.now() + Math.max(200, 5 * millis)
   do {
     const { cold, repeated, seal } = await batch(size, counts.fresh, counts.again)
     counts = { fresh: grow(counts.fresh, Math.max(cold, seal)), again: grow(counts.again, repeated) }

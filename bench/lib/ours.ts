@@ -9,6 +9,10 @@ import type { SessionError } from "../../src/SessionError.ts"
 import * as SessionHttp from "../../src/SessionHttp.ts"
 import * as SessionState from "../../src/SessionState.ts"
 import * as SessionStore from "../../src/SessionStore.ts"
+import { secret as text } from "./secret.ts"
+
+/** The key of every benchmark. */
+export const secret = Redacted.make(text)
 
 export type Codec = CookieCodec.CookieCodec["Service"]
 
@@ -78,5 +82,3 @@ export const read = (engine: Exchange.Engine, cookies: string): Effect.Effect<Se
         (entry) => entry === undefined ? refused(exchange.refusal ?? "MissingAudience") : Effect.succeed(entry)
       ))
   })
-
-export const secret = Redacted.make("Wq3Zk0nJ5vXo8uT1rYc6sBd9hLf2mAe4")

@@ -51,15 +51,20 @@ export const start = (
         spawn(executable, args, {
           cwd: root,
           env: { ...process.env, NODE_ENV: "production", NO_COLOR: "1", ...env },
-          stdio: ["pipe", "pipe", "inherit"]
+          stdio: ["pipe", "pipe", "pipe"]
         })
       ),
       end
     )
     const command = args.join(" ")
-    let failure: string | undefined
-    child.once("error", (error) => (failure = error.message))
-    child.stdin.on("error", (error) => (failure = error.message))
+    // Some libraries warn of what a benchmark has to do: only who fails is listened to.
+    let complaints = ""
+    const complain = (complaint: unknown) => {
+      complaints = `${complaints}${String(complaint)}\n`.slice(-5000)
+    }
+    child.once("error", complain)
+    child.stdin.on("error", complain)
+    child.stderr.on("data", complain)
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
     return {
       pid: child.pid ?? -1,
@@ -67,9 +72,7 @@ export const start = (
         Effect.promise(() => lines.next()),
         ({ done, value }) =>
           done === true
-            ? Effect.fail(
-              new ProcessFailed({ message: `${command} has ended${failure === undefined ? "" : `: ${failure}`}` })
-            )
+            ? Effect.fail(new ProcessFailed({ message: `${command} has ended. ${complaints}` }))
             : Effect.succeed(value)
       ),
       write: (text) => Effect.sync(() => void child.stdin.write(text))

@@ -16,12 +16,20 @@ export interface Row {
   readonly ratio: number
 }
 
+interface Shown {
+  readonly label: string
+  readonly isOurs: boolean
+  readonly note?: string | undefined
+}
+
 /** The rows that a table shows together. */
 export interface Group {
   readonly title: string
   /** What the ratio says. */
   readonly ratio: string
-  readonly rows: ReadonlyArray<Row & { readonly label: string; readonly note?: string | undefined }>
+  readonly rows: ReadonlyArray<Row & Shown>
+  /** What of it goes into the plot. */
+  readonly plot?: "time" | "ratio" | undefined
 }
 
 export interface Target {

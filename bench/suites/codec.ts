@@ -4,28 +4,47 @@ import type { Options } from "../lib/options.ts"
 import { sizes } from "../lib/payload.ts"
 import * as Process from "../lib/process.ts"
 import { interleave } from "../lib/rounds.ts"
-import type { Group, Result, Row, Runtime } from "../lib/row.ts"
-import { ratio, summary } from "../lib/statistics.ts"
+import type { Group, Result, Runtime } from "../lib/row.ts"
+import { median, ratio, summary } from "../lib/statistics.ts"
+
+const operations = {
+  cold: "open, never seen before",
+  repeated: "open, the same again",
+  seal: "seal"
+} as const
+
+type Operation = keyof typeof operations
 
 interface Contender {
   readonly name: string
   readonly module: "./ours.ts" | "../peers/codec/peers.ts"
   /** The function that the module exports. */
   readonly start: string
+  /** Whether it is another contender at these bytes, or for this operation. */
+  readonly differs?: (bytes: number, operation: Operation) => boolean
 }
 
 const codec: Contender = { name: "effect-session", module: "./ours.ts", start: "codec" }
-const request: Contender = { name: "effect-session, request phase", module: "./ours.ts", start: "request" }
-const ours = [
-  codec,
-  request,
-  { name: "effect-session, compressing", module: "./ours.ts", start: "compressing" }
-] satisfies ReadonlyArray<Contender>
+const request: Contender = {
+  name: "effect-session, request phase",
+  module: "./ours.ts",
+  start: "request",
+  differs: (_bytes, operation) => operation !== "seal"
+}
+const compressing: Contender = {
+  name: "effect-session, compressing",
+  module: "./ours.ts",
+  start: "compressing",
+  differs: (bytes) => bytes > 1024
+}
+const ours: ReadonlyArray<Contender> = [codec, request, compressing]
 
 const peer = (name: string, start: string): Contender => ({ name, module: "../peers/codec/peers.ts", start })
 
+const secure = peer("@fastify/secure-session", "fastifySecureSession")
+
 const peers = [
-  peer("@fastify/secure-session", "fastifySecureSession"),
+  secure,
   peer("cookie-session (signed)", "signedCookieSession"),
   peer("jose", "jose"),
   peer("jose (imported key)", "joseImported"),
@@ -35,14 +54,6 @@ const peers = [
   peer("iron-session", "ironSession"),
   peer("h3", "h3")
 ]
-
-const operations = {
-  cold: "open, never seen before",
-  repeated: "open, the same again",
-  seal: "seal"
-} as const
-
-type Operation = keyof typeof operations
 
 interface Entrant {
   readonly contender: Contender
@@ -68,7 +79,9 @@ export const run = ({ short }: Options) =>
       ...yield* Effect.forEach([...ours, ...peers], (contender) => enter(contender, "node", node)),
       ...deno === undefined ? [] : yield* Effect.forEach(ours, (contender) => enter(contender, "deno", deno))
     ]
-    const base = entrants[0]
+    const find = (contender: Contender): Entrant | undefined =>
+      entrants.find((entrant) => entrant.contender === contender && entrant.runtime === "node")
+    const base = find(codec)
 
     const groups: Array<Group> = []
     const values: Record<string, number> = {}
@@ -85,17 +98,34 @@ export const run = ({ short }: Options) =>
       for (const operation of ["cold", "repeated", "seal"] as const) {
         const title = `${operations[operation]}, ${size.name}`
         const name = (entrant: Entrant): string => `${title}: ${entrant.contender.name}`
-        const rows = entrants.map((entrant): Row & { readonly label: string } => ({
+        const entered = entrants.filter(({ contender: { differs } }) => differs?.(size.bytes, operation) ?? true)
+        const rows = entered.map((entrant) => ({
           suite: "codec",
           name: name(entrant),
           label: label(entrant),
+          isOurs: ours.includes(entrant.contender),
           runtime: entrant.runtime,
           time: summary(times(entrant, operation)),
           ratioTo: `${title}: ${codec.name}`,
           ratio: ratio(times(entrant, operation), times(base, operation))
         }))
-        groups.push({ title, ratio: `times ${codec.name}`, rows })
+        groups.push({
+          title,
+          ratio: `times ${codec.name}`,
+          rows,
+          plot: size.bytes === 100 ? "time" : undefined
+        })
+        if (operation === "repeated") continue
+        // The codec alone does what the others do; only a request remembers.
+        values[`codec.${operation}.${size.name}`] = median(times(base, operation))
+        for (const peer of peers) {
+          values[`codec.${operation}.${size.name}.${peer.name}`] = ratio(
+            times(find(peer), operation),
+            times(base, operation)
+          )
+        }
       }
+      values[`codec.repeated.${size.name}`] = ratio(times(find(secure), "repeated"), times(find(request), "repeated"))
     }
     return { groups, values } satisfies Result
   }).pipe(Effect.scoped)

@@ -12,8 +12,7 @@ import { webcrypto } from "node:crypto"
 import { each, eachSync } from "../../codec/contender.ts"
 import type { Contender } from "../../codec/contender.ts"
 import type { Data } from "../../lib/payload.ts"
-
-const secret = "Wq3Zk0nJ5vXo8uT1rYc6sBd9hLf2mAe4"
+import { secret } from "../../lib/secret.ts"
 
 const itself = (sealed: string): string => sealed
 
