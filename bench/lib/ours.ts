@@ -4,6 +4,8 @@ import type { Scope } from "effect"
 import type * as CookieCodec from "../../src/CookieCodec.ts"
 import { seconds } from "../../src/internal/clock.ts"
 import * as Exchange from "../../src/internal/exchange.ts"
+import * as Opening from "../../src/internal/opening.ts"
+import * as Recording from "../../src/internal/recording.ts"
 import * as SessionConfig from "../../src/SessionConfig.ts"
 import type { SessionError } from "../../src/SessionError.ts"
 import * as SessionHttp from "../../src/SessionHttp.ts"
@@ -45,7 +47,7 @@ export const seal = (codec: Codec, payload: SessionState.Payload): Effect.Effect
 
 /** The Cookie header of a browser that got a sealed version. */
 export const cookieHeader = (codec: Codec, sealed: CookieCodec.Sealed): string =>
-  codec.setCookies(sealed.value, 1, undefined).map(({ name, rest }) => `${name}=${rest.split(";")[0]}`).join("; ")
+  codec.setCookies(sealed, 1, undefined).map(({ name, rest }) => `${name}=${rest.split(";")[0]}`).join("; ")
 
 const refused = (refusal: string): Effect.Effect<never> => Effect.die(new Error(`Refused: ${refusal}`))
 
@@ -73,12 +75,16 @@ export const open = (
   })
 
 /** What a request that reads its session does with its Cookie header. */
-export const read = (engine: Exchange.Engine, cookies: string): Effect.Effect<SessionState.Entry> =>
+export const read = (
+  engine: Exchange.Engine,
+  cookies: string,
+  name = audience
+): Effect.Effect<SessionState.Entry> =>
   Effect.suspend(() => {
     const exchange = Exchange.make(engine, { cookies, sender: nobody, host: undefined, upgrade: false })
-    return Effect.flatMap(Exchange.authenticate(exchange), () =>
+    return Effect.flatMap(Opening.authenticate(exchange), () =>
       Effect.flatMap(
-        Effect.orDie(Exchange.entry(exchange, audience)),
+        Effect.orDie(Recording.entry(exchange, name)),
         (entry) => entry === undefined ? refused(exchange.refusal ?? "MissingAudience") : Effect.succeed(entry)
       ))
   })
