@@ -15,7 +15,9 @@ import * as Svg from "./lib/svg.ts"
 import * as Table from "./lib/table.ts"
 import * as Targets from "./lib/targets.ts"
 import * as Codec from "./suites/codec.ts"
+import * as Growth from "./suites/growth.ts"
 import * as Http from "./suites/http.ts"
+import * as Store from "./suites/store.ts"
 
 const { values: flags } = parseArgs({
   options: {
@@ -29,7 +31,9 @@ const { values: flags } = parseArgs({
 
 const suites: Readonly<Record<string, (options: Options) => Effect.Effect<Result, unknown>>> = {
   codec: Codec.run,
-  http: Http.run
+  http: Http.run,
+  store: Store.run,
+  growth: Growth.run
 }
 
 const chosen = flags.suite ?? Object.keys(suites)
@@ -64,6 +68,7 @@ const main = Effect.gen(function*() {
     groups.push(...result.groups)
     Object.assign(values, result.values)
     yield* Effect.forEach(result.groups, (group) => Console.log(Table.group(group)), { discard: true })
+    if (result.measures !== undefined) yield* Console.log(Table.measures(result.measures))
   }
   yield* report(groups, values)
   yield* Console.log(machine())

@@ -40,10 +40,17 @@ export interface Target {
   readonly met: boolean | null
 }
 
+/** What is no time. */
+export interface Measure {
+  readonly name: string
+  readonly value: number
+}
+
 /** What a suite has to say. */
 export interface Result {
   readonly groups: ReadonlyArray<Group>
-  /** By name of the target; see `targets.ts`. */
+  readonly measures?: ReadonlyArray<Measure>
+  /** By key of the target; see `targets.ts`. */
   readonly values: Readonly<Record<string, number>>
 }
 

@@ -1,5 +1,5 @@
 /** Results for people: the ratio first, since it means something on other machines too. */
-import type { Group, Target } from "./row.ts"
+import type { Group, Measure, Target } from "./row.ts"
 
 const number = (value: number): string =>
   value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
@@ -24,14 +24,13 @@ export const group = ({ ratio, rows, title }: Group): string =>
     ])
   }\n`
 
-const verdict = (met: boolean | null): string => met === null ? "not judged" : met ? "met" : "NOT MET"
+export const measures = (measures: ReadonlyArray<Measure>): string =>
+  measures.map(({ name, value }) => `${name}: ${Number(value.toPrecision(4))}`).join("\n")
 
-export const targets = (targets: ReadonlyArray<Target>): string =>
-  `\nTargets\n${
-    text(targets.map(({ limit, met, target, value }) => [
-      verdict(met),
-      value === null ? "-" : number(value),
-      limit,
-      target
-    ]))
-  }\n`
+/** Those that a run measured. */
+export const targets = (targets: ReadonlyArray<Target>): string => {
+  const judged = targets.flatMap(({ limit, met, target, value }) =>
+    value === null ? [] : [[met === true ? "met" : "NOT MET", number(value), limit, target]]
+  )
+  return `\nTargets\n${text(judged)}\nNot measured: ${targets.length - judged.length} of ${targets.length}\n`
+}
