@@ -2,7 +2,7 @@
  * This library and its peers, side by side: `npm run bench`. See docs/bench.md.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect } from "effect"
+import { Cause, Console, Effect } from "effect"
 import { spawnSync } from "node:child_process"
 import { existsSync, writeFileSync } from "node:fs"
 import { availableParallelism, loadavg } from "node:os"
@@ -45,15 +45,14 @@ const install = Effect.sync(() => {
   if (status !== 0) throw new Error("The libraries to compare with could not be installed")
 })
 
-const report = (groups: ReadonlyArray<Group>, values: Result["values"]): Effect.Effect<void> => {
-  const targets = Targets.judge(groups, values)
-  if (flags.json !== undefined) writeFileSync(flags.json, `${Row.toJson(groups, targets)}\n`)
-  if (flags.svg !== undefined) writeFileSync(flags.svg, Svg.plot(groups))
-  return Console.log(Table.targets(targets))
-}
-
 const machine = (): string =>
   `Node ${process.versions.node}, ${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1)}`
+
+/** What is known so far: a run takes long, and may be cut short. */
+const save = (groups: ReadonlyArray<Group>, values: Result["values"]): void => {
+  if (flags.json !== undefined) writeFileSync(flags.json, `${Row.toJson(groups, Targets.judge(groups, values))}\n`)
+  if (flags.svg !== undefined) writeFileSync(flags.svg, Svg.plot(groups))
+}
 
 const main = Effect.gen(function*() {
   const unknown = chosen.filter((name) => suites[name] === undefined)
@@ -63,15 +62,26 @@ const main = Effect.gen(function*() {
   if (flags.short) yield* Console.log("A short run, only to see that everything runs: believe no number of it.")
   const groups: Array<Group> = []
   const values: Record<string, number> = {}
+  const failed: Array<string> = []
   for (const name of chosen) {
-    const result = yield* suites[name]!(flags)
-    groups.push(...result.groups)
-    Object.assign(values, result.values)
-    yield* Effect.forEach(result.groups, (group) => Console.log(Table.group(group)), { discard: true })
-    if (result.measures !== undefined) yield* Console.log(Table.measures(result.measures))
+    const exit = yield* Effect.exit(suites[name]!(flags))
+    if (exit._tag === "Failure") {
+      if (Cause.hasInterrupts(exit.cause)) return yield* Effect.interrupt
+      failed.push(name)
+      yield* Console.error(`The suite ${name} failed: ${Cause.pretty(exit.cause)}`)
+      continue
+    }
+    groups.push(...exit.value.groups)
+    Object.assign(values, exit.value.values)
+    save(groups, values)
+    yield* Effect.forEach(exit.value.groups, (group) => Console.log(Table.group(group)), { discard: true })
+    if (exit.value.measures !== undefined) yield* Console.log(Table.measures(exit.value.measures))
   }
-  yield* report(groups, values)
+  yield* Console.log(Table.targets(Targets.judge(groups, values)))
+  const worst = Targets.worstOnDeno(groups)
+  if (worst !== undefined) yield* Console.log(`Deno's worst row: ${worst.name}`)
   yield* Console.log(machine())
+  if (failed.length > 0) return yield* Effect.die(new Error(`Failed: ${failed.join(", ")}`))
 })
 
 NodeRuntime.runMain(main)

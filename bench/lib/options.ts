@@ -2,6 +2,6 @@
 export interface Options {
   /** Only to see that everything runs: nothing is judged. */
   readonly short: boolean
-  /** With everything that takes hours. */
+  /** With ten million sessions in Postgres. */
   readonly long: boolean
 }

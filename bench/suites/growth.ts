@@ -143,16 +143,16 @@ const heap = (store: "cookie" | "postgres", requests: number, url: string) =>
 
 export const run = (options: Options) =>
   Effect.gen(function*() {
-    const { long, short } = options
+    const { short } = options
     yield* Console.log("growth: shapes of a session")
     const inCookies = yield* shapes(options)
     const url = yield* Postgres.server
     yield* Console.log("growth: rows")
     const inPostgres = yield* rows(options, url)
     yield* Console.log("growth: memory")
-    const requests = long ? 1_000_000 : short ? 2000 : 200_000
+    const requests = short ? 2000 : 1_000_000
     const perRequest = yield* heap("cookie", requests, url)
-    const sessions = requests / 10
+    const sessions = requests / 20
     const perSession = yield* heap("postgres", sessions, url)
     const measures: ReadonlyArray<Measure> = [
       { name: `heap growth, bytes per request, over ${requests} requests`, value: perRequest },
@@ -162,6 +162,6 @@ export const run = (options: Options) =>
       groups: [...inCookies, ...inPostgres],
       measures,
       // In a few requests, what happens once is all that is seen.
-      values: short ? {} : { "growth.requests": perRequest, "growth.idle": perSession }
+      values: short ? {} : { "growth.million": perRequest, "growth.idle": perSession }
     } satisfies Result
   }).pipe(Effect.scoped)

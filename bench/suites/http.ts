@@ -69,8 +69,8 @@ type Input = Pick<Load.Round, "cookies" | "order"> & { readonly path: string }
 interface Running {
   readonly server: Server
   readonly url: string
-  /** What a request takes at least. */
-  readonly fastest: number
+  /** What a request has taken at least. */
+  fastest: number
 }
 
 // -----------------------------------------------------------------------------
@@ -177,10 +177,10 @@ export const run = ({ short }: Options) =>
       return Effect.map(
         Effect.forEach(round % 2 === 0 ? modes : modes.toReversed(), (mode) =>
           Effect.flatMap(inputs[mode](one), ({ cookies, order, path }) =>
-            Effect.map(
-              load({ url: `${one.url}${path}`, seconds, cookies, order }),
-              (micros) => [mode, micros] as const
-            ))),
+            Effect.map(load({ url: `${one.url}${path}`, seconds, cookies, order }), (micros) => {
+              one.fastest = Math.min(one.fastest, micros)
+              return [mode, micros] as const
+            }))),
         (entries) =>
           Object.fromEntries(entries) as Readonly<Partial<Record<Mode, number>>>
       )
@@ -215,9 +215,13 @@ export const run = ({ short }: Options) =>
       const one = find(server)
       return one === undefined ? Number.NaN : ratio(times(one, "empty"), times(one, mode))
     }
+    // Not of single rounds: what a quick session adds is sometimes less than the noise.
     const addedTimes = (server: Server, to: Server, mode: Mode): number => {
-      const [one, other] = [find(server), find(to)]
-      return one === undefined || other === undefined ? Number.NaN : ratio(added(one, mode), added(other, mode))
+      const [one, other] = [server, to].map((server) => {
+        const running = find(server)
+        return running === undefined ? Number.NaN : median(added(running, mode))
+      })
+      return other! > 0 ? one! / other! : Number.NaN
     }
     return {
       groups,
