@@ -202,7 +202,10 @@ export const run = ({ short }: Options) =>
         name: `${one.server.name}: ${modes[mode]}`,
         label: one.server.runtime === "node" ? one.server.name : `${one.server.name} (${one.server.runtime})`,
         isOurs: one.server.isOurs,
-        note: mode === "empty" ? undefined : `adds ${median(added(one, mode)).toFixed(1)} us`,
+        note: [
+          `${(1e6 / median(times(one, mode))).toFixed(0)} requests a second`,
+          ...mode === "empty" ? [] : [`a session adds ${median(added(one, mode)).toFixed(1)} us`]
+        ].join(", "),
         runtime: one.server.runtime,
         time: summary(times(one, mode)),
         ratioTo: `${one.server.name}: ${modes.empty}`,
