@@ -1,0 +1,220 @@
+/** Who does what next: browsers, an attacker, the network, the store, time. All of it is chance, from a seed. */
+import type { Action } from "./simCall.ts"
+import { glance } from "./simCookie.ts"
+import { cookieName } from "./simEpisode.ts"
+import type { Episode } from "./simEpisode.ts"
+import type { Source } from "./simRandom.ts"
+import type { Fate, Step } from "./simScript.ts"
+
+/** What goes wrong in a simulation. */
+export type Fault =
+  /** The store fails before or after it has done something, or does not answer. */
+  | "store"
+  /** Responses are lost, clients go away. */
+  | "network"
+  /** Servers go down between any two steps. */
+  | "crash"
+  /** Cookies are planted, stolen, replayed and made up. */
+  | "attack"
+
+export const allFaults: ReadonlyArray<Fault> = ["store", "network", "crash", "attack"]
+
+const users = ["alice", "bob"] as const
+
+const victims = ["alice's phone", "alice's laptop", "bob's browser"] as const
+
+const attacker = "mallory"
+
+type Kinds = readonly [Action["kind"], ...Array<Action["kind"]>]
+
+/** What somebody without a session does, and the more often the more often it stands here. */
+const beginnings: Kinds = ["note", "login", "login", "read"]
+
+/** What somebody with a session does. */
+const visits: Kinds = [
+  "read",
+  "read",
+  "read",
+  "ignore",
+  "note",
+  "note",
+  "note",
+  "login",
+  "renew",
+  "logout",
+  "logoutElsewhere",
+  "revoke"
+]
+
+const userOf = (sender: string): string => sender.startsWith("alice") ? users[0] : sender === attacker ? attacker : users[1]
+
+/** How an episode goes: crowded or quiet, hurried or slow. */
+interface Temper {
+  readonly send: number
+  readonly store: number
+  readonly pauses: number
+}
+
+interface Choice {
+  readonly weight: number
+  readonly make: () => Step
+}
+
+export class Actors {
+  readonly #random: Source
+  readonly #faults: ReadonlySet<Fault>
+  readonly #temper: Temper
+  #nextCall = 1
+
+  constructor(random: Source, faults: ReadonlyArray<Fault>) {
+    this.#random = random
+    this.#faults = new Set(faults)
+    this.#temper = {
+      send: random.pick([3, 6, 14]),
+      store: random.pick([6, 12]),
+      pauses: random.pick([2, 3, 8])
+    }
+  }
+
+  /** The next step, of those that mean something now. */
+  next(episode: Episode): Step {
+    const choices = [
+      ...this.#sends(episode),
+      ...this.#store(episode),
+      ...this.#responses(episode),
+      ...this.#time(episode),
+      ...this.#trouble(episode)
+    ]
+    const total = choices.reduce((sum, { weight }) => sum + weight, 0)
+    let rest = this.#random.below(total)
+    for (const { make, weight } of choices) {
+      if (rest < weight) return make()
+      rest -= weight
+    }
+    return { _tag: "Advance", seconds: 1 }
+  }
+
+  #sends(episode: Episode): ReadonlyArray<Choice> {
+    const busy = [...episode.calls.values()].filter(({ crashed, reply }) => reply === undefined && !crashed).length
+    if (busy >= 6) return []
+    return [{ weight: this.#temper.send, make: () => this.#send(episode) }]
+  }
+
+  #send(episode: Episode): Step {
+    const random = this.#random
+    const attacks = this.#faults.has("attack")
+    const sender = attacks && random.oneIn(5) ? attacker : random.oneIn(2) ? victims[0] : random.pick(victims)
+    const old = [...episode.issued.keys()]
+    const [first, ...more] = old
+    const replayed = first !== undefined && random.oneIn(attacks && sender === attacker ? 2 : 12)
+      ? random.pick([first, ...more])
+      : undefined
+    const kind = episode.held(sender) === undefined && replayed === undefined
+      ? random.pick(beginnings)
+      : random.pick(visits)
+    return {
+      _tag: "Send",
+      call: this.#nextCall++,
+      sender,
+      action: this.#action(kind, sender),
+      replayed,
+      target: kind === "revoke" ? random.pick(victims) : undefined
+    }
+  }
+
+  #action(kind: Action["kind"], sender: string): Action {
+    const random = this.#random
+    return {
+      kind,
+      user: kind === "login" || kind === "logoutElsewhere" ? userOf(sender) : "",
+      look: kind !== "ignore" && !random.oneIn(4),
+      pause: random.oneIn(this.#temper.pauses) ? random.pick(["before", "between", "after"]) : "none",
+      early: (kind === "note" || kind === "login") && random.oneIn(6),
+      ending: random.oneIn(4) ? random.pick(["redirect", "stream", "fail", "die"]) : "empty"
+    }
+  }
+
+  #store(episode: Episode): ReadonlyArray<Choice> {
+    const random = this.#random
+    const { operations } = episode
+    const [first, ...more] = operations
+    if (first === undefined) return []
+    const one = (fate: () => Fate): Step => {
+      const { call, index } = random.pick([first, ...more])
+      return { _tag: "Store", call: call.id, index, fate: fate() }
+    }
+    return [
+      { weight: this.#temper.store, make: () => one(() => "Run") },
+      { weight: 2, make: () => one(() => "Execute") },
+      ...(this.#faults.has("store")
+        ? [{ weight: 1, make: () => one(() => random.pick(["FailBefore", "FailAfter"])) }]
+        : [])
+    ]
+  }
+
+  #responses(episode: Episode): ReadonlyArray<Choice> {
+    const random = this.#random
+    const [first, ...more] = [...episode.calls.values()].filter(({ aborted, crashed, delivered, reply }) =>
+      reply !== undefined && !delivered && !crashed && !aborted
+    )
+    if (first === undefined) return []
+    const one = (_tag: "Deliver" | "Lose"): Step => ({ _tag, call: random.pick([first, ...more]).id })
+    return [
+      { weight: 6, make: () => one("Deliver") },
+      ...(this.#faults.has("network") ? [{ weight: 1, make: () => one("Lose") }] : [])
+    ]
+  }
+
+  #time(episode: Episode): ReadonlyArray<Choice> {
+    const random = this.#random
+    const idle = episode.operations.every(({ abandoned, call }) => abandoned || call.crashed)
+    return [
+      { weight: 1, make: () => ({ _tag: "Advance", seconds: 1 + random.below(3) }) },
+      {
+        weight: idle ? 3 : 1,
+        make: () => {
+          const [first, ...more] = this.#moments(episode)
+          const moment = first === undefined ? episode.now + 60 : random.pick([first, ...more])
+          // The last second, the one after it, and one before.
+          return { _tag: "Advance", seconds: Math.max(1, moment - episode.now + random.pick([0, 1, 1, -1, 3])) }
+        }
+      }
+    ]
+  }
+
+  /** When something changes for somebody. */
+  #moments({ checker, jars, now, times }: Episode): ReadonlyArray<number> {
+    const ofCookies = [...jars.values()].flatMap((jar) => {
+      const seen = glance(jar.get(cookieName) ?? "")
+      if (seen === undefined) return []
+      return [
+        ...(times.absoluteTimeout > 0 ? [seen.createdAt + times.absoluteTimeout] : []),
+        ...(times.rollingTimeout > 0
+          ? [seen.savedAt + times.rollingTimeout, seen.savedAt + Math.ceil(times.rollingTimeout * 0.75)]
+          : []),
+        ...(times.idlingTimeout > 0 ? [seen.usedAt + times.idlingTimeout, seen.usedAt + times.touchThreshold] : [])
+      ]
+    })
+    const ofGrace = checker.history.chains.flatMap(({ versions }) => versions.flatMap(({ graceEnds }) => graceEnds ?? []))
+    return [...ofCookies, ...ofGrace, ...ofGrace].filter((moment) => moment >= now)
+  }
+
+  #trouble(episode: Episode): ReadonlyArray<Choice> {
+    const random = this.#random
+    const [first, ...more] = [...episode.calls.values()].filter(({ aborted, crashed, reply }) =>
+      reply === undefined && !crashed && !aborted
+    )
+    if (first === undefined) {
+      return this.#faults.has("attack")
+        ? [{ weight: 1, make: () => ({ _tag: "Plant", from: attacker, to: random.pick(victims) }) }]
+        : []
+    }
+    return [
+      ...(this.#faults.has("crash") ? [{ weight: 1, make: (): Step => ({ _tag: "Crash", server: random.below(2) }) }] : []),
+      ...(this.#faults.has("network")
+        ? [{ weight: 1, make: (): Step => ({ _tag: "Abort", call: random.pick([first, ...more]).id }) }]
+        : []),
+      ...(this.#faults.has("store") && random.oneIn(3) ? [{ weight: 1, make: (): Step => ({ _tag: "Stall" }) }] : [])
+    ]
+  }
+}

@@ -1,0 +1,370 @@
+/** One short history of a few browsers, an attacker, two servers and a store. */
+import { Effect } from "effect"
+import { Base64Url } from "effect/encoding"
+import type { Crypto } from "../Crypto.ts"
+import { address } from "./simApp.ts"
+import type { App } from "./simApp.ts"
+import { Call } from "./simCall.ts"
+import type { Action, Reply } from "./simCall.ts"
+import { Checker } from "./simChecker.ts"
+import { glance, parseSetCookie, textOf } from "./simCookie.ts"
+import { label } from "./simHistory.ts"
+import type { Times, Version } from "./simHistory.ts"
+import type { AtRest } from "./simPort.ts"
+import * as Random from "./simRandom.ts"
+import { text } from "./simScript.ts"
+import type { Fate, Step } from "./simScript.ts"
+import type { Operation, World } from "./simWorld.ts"
+
+export type Jar = Map<string, string>
+
+/** What there is to an episode from its beginning. */
+export interface Setting {
+  readonly world: World
+  readonly app: App
+  readonly times: Times
+  readonly onReuseRevokes: boolean
+  /** Whether rows are in this library's own layout, where nothing may be readable. */
+  readonly sealed: boolean
+  readonly crypto: Crypto["Service"]
+}
+
+/** All that happened, as numbers. */
+export interface Counts {
+  sessions: number
+  requests: number
+  operations: number
+  faults: number
+  crashes: number
+}
+
+const audited: Action = {
+  kind: "read",
+  user: "",
+  look: true,
+  pause: "none",
+  early: false,
+  ending: "empty"
+}
+
+/** As many old cookies, and as many stolen rows, as are tried at the end of an episode. */
+const most = { cookies: 12, rows: 4 }
+
+export class Episode {
+  readonly checker: Checker
+  readonly trace: Array<string> = []
+  readonly jars = new Map<string, Jar>()
+  readonly calls = new Map<number, Call>()
+  /** What responses set, by the number of the request. */
+  readonly issued = new Map<number, string>()
+  readonly counts: Counts = { sessions: 0, requests: 0, operations: 0, faults: 0, crashes: 0 }
+  readonly #setting: Setting
+  readonly #bytes: Random.Source
+  readonly #began: number
+  readonly #successors: Array<Uint8Array> = []
+  readonly #users = new Set<string>()
+  readonly #answered = new Set<Call>()
+
+  constructor(setting: Setting, seed: number) {
+    this.#setting = setting
+    this.checker = new Checker(setting.times, setting.onReuseRevokes)
+    this.#bytes = Random.make(seed ^ 0x5eed)
+    this.#began = setting.world.now
+    setting.world.clear()
+  }
+
+  get now(): number {
+    return this.#setting.world.now
+  }
+
+  get times(): Times {
+    return this.#setting.times
+  }
+
+  jar(name: string): Jar {
+    const jar = this.jars.get(name) ?? new Map<string, string>()
+    this.jars.set(name, jar)
+    return jar
+  }
+
+  /** The version whose cookie is in a jar. */
+  held(name: string): Version | undefined {
+    const value = this.jar(name).get(cookieName)
+    const seen = value === undefined ? undefined : glance(value)
+    return seen === undefined ? undefined : this.checker.bySid.get(seen.sid)
+  }
+
+  get operations(): ReadonlyArray<Operation> {
+    return this.#setting.world.operations
+  }
+
+  randomBytes(size: number): Uint8Array {
+    const bytes = Uint8Array.from({ length: size }, () => this.#bytes.below(256))
+    if (size === 32) this.checker.drawn.add(textOf(bytes))
+    return bytes
+  }
+
+  readonly atRest: AtRest = {
+    check: (call, operation, bytes, words) => {
+      if (!this.#setting.sealed) return
+      for (const part of bytes) {
+        const written = textOf(part)
+        if (written.includes("plaintext of ")) {
+          return this.checker.violate("I6", `r${call.id} has the store ${operation} readable data`)
+        }
+        for (const sid of this.checker.drawn) {
+          if (written.includes(sid) || written.includes(base64(sid))) {
+            return this.checker.violate("I6", `r${call.id} has the store ${operation} a sid`)
+          }
+        }
+      }
+      if (words.some((word) => this.#users.has(word))) {
+        this.checker.violate("I6", `r${call.id} has the store ${operation} a subject in clear`)
+      }
+    },
+    sealed: (successor) => {
+      this.#successors.push(new Uint8Array(successor))
+    }
+  }
+
+  #tell(line: string): void {
+    this.trace.push(`${String(this.now - this.#began).padStart(6)} s  ${line}`)
+  }
+
+  // ---------------------------------------------------------------------------
+  // steps
+  // ---------------------------------------------------------------------------
+
+  async perform(step: Step): Promise<void> {
+    switch (step._tag) {
+      case "Send":
+        await this.#send(step)
+        break
+      case "Store":
+        await this.#store(step.call, step.index, step.fate)
+        break
+      case "Deliver":
+      case "Lose":
+        this.#deliver(step.call, step._tag)
+        break
+      case "Abort":
+        await this.#abort(step.call)
+        break
+      case "Advance":
+        this.#tell(text(step))
+        await this.#setting.world.advance(step.seconds)
+        break
+      case "Crash":
+        this.#crash(step.server)
+        break
+      case "Plant":
+        this.#plant(step.from, step.to)
+        break
+      case "Stall":
+        await this.#stall()
+        break
+    }
+    await this.#responses()
+  }
+
+  async #send(step: Extract<Step, { readonly _tag: "Send" }>): Promise<void> {
+    const replayed = step.replayed === undefined ? undefined : this.issued.get(step.replayed)
+    if (step.replayed !== undefined && replayed === undefined) return
+    const target = step.target === undefined ? undefined : this.held(step.target)
+    if (step.target !== undefined && target === undefined) return
+    const cookies = replayed === undefined ? new Map(this.jar(step.sender)) : new Map([[cookieName, replayed]])
+    await this.#request(step.call, step.sender, step.action, cookies, target, text(step))
+  }
+
+  async #request(
+    id: number,
+    sender: string,
+    action: Action,
+    cookies: Jar,
+    target: Version | undefined,
+    line: string
+  ): Promise<Call> {
+    const call = new Call({
+      id,
+      sender,
+      server: id % 2,
+      action,
+      cookies,
+      target: target?.chain.handle,
+      sentAt: this.now
+    }, (call, seen) => this.checker.looked(call, seen, this.now))
+    this.calls.set(id, call)
+    this.#setting.world.calls.push(call)
+    this.counts.requests++
+    if (action.user !== "") this.#users.add(action.user)
+    this.checker.sent(call)
+    const { version } = this.checker.recordOf(call)
+    const presents = version !== undefined ? label(version) : cookies.size > 0 ? "a cookie of its own making" : "no cookie"
+    this.#tell(`${line} (${presents})`)
+    const header = Array.from(cookies, ([name, value]) => `${name}=${value}`).join("; ")
+    const request = new Request(address, {
+      headers: header === "" ? {} : { cookie: header },
+      signal: call.abort.signal
+    })
+    this.#setting.app.send(request, call).then(
+      (response) => {
+        call.reply = replyOf(response)
+      },
+      (cause: unknown) => {
+        this.checker.violate("I8", `r${id} gets no response but an exception: ${cause}`)
+      }
+    )
+    await this.#setting.world.settle()
+    return call
+  }
+
+  async #store(id: number, index: number, fate: Fate): Promise<void> {
+    const operation = this.operations.find((operation) => operation.call.id === id && operation.index === index)
+    if (operation !== undefined) await this.#decide(operation, fate)
+  }
+
+  async #decide(operation: Operation, fate: Fate): Promise<void> {
+    const { about, call, name } = operation
+    const line = `r${call.id}: ${name}${about === "" ? "" : ` ${about}`}`
+    const late = call.crashed || operation.abandoned ? ", and nobody waits for it" : ""
+    if (operation.state === "Waiting" && fate !== "FailBefore") {
+      await operation.execute()
+      this.counts.operations++
+      this.#tell(`  ${line} -> ${operation.said === "" ? "goes on" : operation.said}${late}`)
+    } else if (operation.state === "Executed") this.#tell(`  ${line}: the answer arrives${late}`)
+    if (fate === "FailBefore" || fate === "FailAfter") {
+      this.counts.faults++
+      this.#tell(`  ${line}: fails${fate === "FailAfter" ? ", though it was done" : ""}${late}`)
+      operation.answer(true)
+    } else if (fate === "Run") operation.answer(false)
+    await this.#setting.world.settle()
+  }
+
+  #deliver(id: number, how: "Deliver" | "Lose"): void {
+    const call = this.calls.get(id)
+    if (call?.reply === undefined || call.delivered || call.crashed || call.aborted) return
+    call.delivered = true
+    this.#tell(text({ _tag: how, call: id }))
+    if (how === "Lose") return
+    const jar = this.jar(call.sender)
+    for (const { deleted, name, value } of call.reply.setCookies.map(parseSetCookie)) {
+      if (deleted) jar.delete(name)
+      else jar.set(name, value)
+    }
+  }
+
+  async #abort(id: number): Promise<void> {
+    const call = this.calls.get(id)
+    if (call === undefined || call.reply !== undefined || call.crashed || call.aborted) return
+    call.aborted = true
+    this.#tell(text({ _tag: "Abort", call: id }))
+    call.abort.abort()
+    await this.#setting.world.settle()
+  }
+
+  #crash(server: number): void {
+    const calls = [...this.calls.values()].filter((call) =>
+      call.server === server && call.reply === undefined && !call.crashed
+    )
+    if (calls.length === 0) return
+    this.counts.crashes++
+    this.#tell(`server ${server} crashes, with ${calls.map(({ id }) => `r${id}`).join(", ")}`)
+    for (const call of calls) call.crashed = true
+  }
+
+  #plant(from: string, to: string): void {
+    const value = this.jar(from).get(cookieName)
+    if (value === undefined) return
+    this.jar(to).set(cookieName, value)
+    this.#tell(text({ _tag: "Plant", from, to }))
+  }
+
+  /** Nothing answers: who waits for the store has to give up in time. */
+  async #stall(): Promise<void> {
+    const waiting = this.#setting.world.calls.filter((call) =>
+      call.reply === undefined && !call.crashed &&
+      // A handler may wait as long as it likes.
+      !this.operations.some((operation) => operation.call === call && !bounded(operation))
+    )
+    if (waiting.length === 0) return
+    this.#tell(text({ _tag: "Stall" }))
+    // A load, then a commit; each has its time.
+    for (let turn = 0; turn < 3; turn++) await this.#setting.world.advance(this.times.commitTimeout + 1)
+    await this.#responses()
+    for (const call of waiting) if (call.reply === undefined) this.checker.hangs(call)
+  }
+
+  async #responses(): Promise<void> {
+    for (const call of this.#setting.world.calls) {
+      const { reply } = call
+      if (reply === undefined || call.crashed || this.#answered.has(call)) continue
+      this.#answered.add(call)
+      const labels = await this.checker.answered(call, reply, (sid) => this.#keyOf(sid))
+      this.#tell(`  r${call.id}: ${reply.status}${labels.length === 0 ? "" : `, Set-Cookie ${labels.join(", ")}`}`)
+      for (const { deleted, name, value } of reply.setCookies.map(parseSetCookie)) {
+        if (name === cookieName && !deleted) this.issued.set(call.id, value)
+      }
+    }
+  }
+
+  async #keyOf(sid: Uint8Array): Promise<string> {
+    return textOf(await Effect.runPromise(this.#setting.crypto.sha256(sid)))
+  }
+
+  // ---------------------------------------------------------------------------
+  // the end
+  // ---------------------------------------------------------------------------
+
+  /** Lets all that is under way come to its end, then asks who still has a session. */
+  async finish(): Promise<void> {
+    await this.#drain()
+    this.#tell("all is quiet; who still has a session?")
+    let id = 1_000
+    const values = new Set([...this.jars.values()].flatMap((jar) => jar.get(cookieName) ?? []))
+    for (const value of this.issued.values()) {
+      if (values.size < most.cookies) values.add(value)
+    }
+    for (const value of values) {
+      if (this.checker.violation !== undefined) return
+      await this.#audit(id++, "auditor", value)
+    }
+    for (const bytes of this.#successors.slice(0, most.rows)) {
+      for (const stolen of [bytes.slice(0, 82), bytes.slice(-82)]) {
+        if (this.checker.violation !== undefined) return
+        await this.#audit(id++, "thief", Base64Url.encode(stolen))
+      }
+    }
+  }
+
+  async #audit(id: number, sender: string, value: string): Promise<void> {
+    await this.#request(id, sender, audited, new Map([[cookieName, value]]), undefined, `${sender} asks with r${id}`)
+    await this.#drain()
+  }
+
+  async #drain(): Promise<void> {
+    await this.#responses()
+    for (let next = this.operations[0]; next !== undefined; next = this.operations[0]) {
+      if (this.checker.violation !== undefined) return
+      await this.#decide(next, "Run")
+      await this.#responses()
+    }
+    for (const call of this.#setting.world.calls) {
+      if (call.reply === undefined && !call.crashed) this.checker.hangs(call)
+    }
+  }
+}
+
+export const cookieName = "__Host-session"
+
+/** Whether the library says how long it waits. A handler's own use of the store is the handler's. */
+const bounded = ({ call, name }: Operation): boolean =>
+  name !== "pause" && !(call.stage === "Handling" && (name === "revoke" || name === "revokeAll"))
+
+const base64 = (text: string): string => Base64Url.encode(Uint8Array.from(text, (char) => char.charCodeAt(0)))
+
+const replyOf = (response: Response): Reply => ({
+  status: response.status,
+  setCookies: response.headers.getSetCookie(),
+  cacheControl: response.headers.get("cache-control") ?? undefined,
+  vary: response.headers.get("vary") ?? undefined
+})
