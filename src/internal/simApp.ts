@@ -128,6 +128,7 @@ const handler = (world: World) =>
       ? Effect.succeed(HttpServerResponse.empty())
       : Effect.onExit(handle(world, call), (exit) =>
         Effect.sync(() => {
+          call.failed = exit._tag === "Failure"
           call.stage = exit._tag === "Success" || exit.cause.reasons.every((reason) => reason._tag === "Fail")
             ? "Done"
             : "Dropped"

@@ -35,6 +35,14 @@ export interface Seen {
   readonly handle: string | undefined
 }
 
+/** What a save does beyond making a new version. */
+export interface Intent {
+  readonly call: Call
+  readonly note: string | undefined
+  readonly subject: string | undefined
+  readonly renewed: boolean
+}
+
 export interface Reply {
   readonly status: number
   readonly setCookies: ReadonlyArray<string>
@@ -56,6 +64,8 @@ export class Call {
   readonly target: string | undefined
   readonly sentAt: number
   stage: Stage = "Handling"
+  /** Whether the handler failed; the status is its own then. */
+  failed = false
   /** What the handler has asked for so far. */
   noted = false
   renewed = false
@@ -98,6 +108,17 @@ export class Call {
   look(seen: Seen): void {
     this.seen = seen
     this.#watcher(this, seen)
+  }
+
+  /** What a version that it makes now has to hold. */
+  get intent(): Intent {
+    const data = this.noted && this.counts
+    return {
+      call: this,
+      note: data ? this.note : undefined,
+      subject: data && this.loggedIn ? this.action.user : undefined,
+      renewed: this.renewed
+    }
   }
 
   /** Whether its data are part of what is committed now. */

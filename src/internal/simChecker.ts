@@ -2,7 +2,7 @@
  * The invariants, checked from outside: on what clients see, what handlers read,
  * and what the store was made to do.
  */
-import type { Call, Reply, Seen } from "./simCall.ts"
+import type { Call, Intent, Reply, Seen } from "./simCall.ts"
 import { glance, parseSetCookie } from "./simCookie.ts"
 import type { Glance, SetCookie } from "./simCookie.ts"
 import { headOf, History, label, lastSecond } from "./simHistory.ts"
@@ -131,7 +131,7 @@ export class Checker {
     if (record.overtaken && !stands(standing)) record.refused = true
   }
 
-  created(call: Call, key: string, handle: string, now: number): Version | undefined {
+  created({ call, note, subject }: Intent, key: string, handle: string, now: number): Version | undefined {
     const { history } = this
     history.order++
     if (history.versions.has(key)) {
@@ -143,14 +143,15 @@ export class Checker {
       handle,
       maker: call,
       savedAt: now,
-      notes: call.noted && call.counts ? [call.note] : [],
-      subject: call.loggedIn && call.counts ? call.action.user : undefined
+      notes: note === undefined ? [] : [note],
+      subject
     })
   }
 
   /** A save was asked for; whether there was something to save shows in what stood. */
-  superseded(call: Call, old: string, key: string, now: number, done: boolean): Version | undefined {
+  superseded(intent: Intent, old: string, key: string, now: number, done: boolean): Version | undefined {
     const { history } = this
+    const { call, note, renewed, subject } = intent
     history.order++
     const standing = history.standing(old, now)
     const record = this.recordOf(call)
@@ -168,17 +169,16 @@ export class Checker {
       return undefined
     }
     const { version } = standing
-    const data = call.noted && call.counts
-    if (standing._tag === "Forwarded" && !data && !call.renewed) {
+    if (standing._tag === "Forwarded" && note === undefined && !renewed) {
       this.violate("I4", `r${call.id} refreshes ${label(version)}, which has a successor: now it has two`)
     }
     return history.replace(version, {
       key,
       maker: call,
       savedAt: now,
-      epoch: version.epoch + (call.renewed ? 1 : 0),
-      notes: data ? [...version.notes, call.note] : version.notes,
-      subject: call.loggedIn && call.counts ? call.action.user : version.subject
+      epoch: version.epoch + (renewed ? 1 : 0),
+      notes: note === undefined ? version.notes : [...version.notes, note],
+      subject: subject ?? version.subject
     })
   }
 
@@ -187,6 +187,7 @@ export class Checker {
     const { history } = this
     history.order++
     const standing = history.standing(key, now)
+    if (!stands(standing) && standing._tag !== "Spent") this.recordOf(call).refused = true
     if (standing._tag !== "Current") return undefined
     if (used) standing.version.usedAt = now
     if (seen) history.saw(standing.version, now)
@@ -305,7 +306,7 @@ export class Checker {
       return undefined
     }
     if (!this.drawn.has(seen.sid)) this.violate("I5", `${who} sets a sid that was not drawn at random`)
-    if (reply.status === 503) this.violate("I1", `${who} answers 503 with a session cookie`)
+    if (reply.status === 503 && !call.failed) this.violate("I1", `${who} answers 503 with a session cookie`)
     const version = this.history.versions.get(await keyOf(seen.sidBytes))
     if (version === undefined) {
       this.violate(

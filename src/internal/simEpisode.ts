@@ -227,16 +227,16 @@ export class Episode {
     const { about, call, name } = operation
     const line = `r${call.id}: ${name}${about === "" ? "" : ` ${about}`}`
     const late = call.crashed || operation.abandoned ? ", and nobody waits for it" : ""
-    if (operation.state === "Waiting" && fate !== "FailBefore") {
+    if (operation.state === "Waiting" && (fate !== "FailBefore" || name === "pause")) {
       await operation.execute()
       this.counts.operations++
       this.#tell(`  ${line} -> ${operation.said === "" ? "goes on" : operation.said}${late}`)
     } else if (operation.state === "Executed") this.#tell(`  ${line}: the answer arrives${late}`)
-    if (fate === "FailBefore" || fate === "FailAfter") {
+    if (name !== "pause" && (fate === "FailBefore" || fate === "FailAfter")) {
       this.counts.faults++
       this.#tell(`  ${line}: fails${fate === "FailAfter" ? ", though it was done" : ""}${late}`)
       operation.answer(true)
-    } else if (fate === "Run") operation.answer(false)
+    } else if (fate !== "Execute") operation.answer(false)
     await this.#setting.world.settle()
   }
 

@@ -64,10 +64,11 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
     loadRemember: (key, now) => store.loadRemember(key, now),
     create: (row, now) =>
       world.operation("create", "", store.create(row, now), (call) => {
+        const { intent } = call
         checker().wrote(call, "create", now)
         atRest().check(call, "create", [row.key, row.data], words(row))
         return writing(
-          (answer) => answer === "Created" ? checker().created(call, textOf(row.key), row.handle, now) : undefined,
+          (answer) => answer === "Created" ? checker().created(intent, textOf(row.key), row.handle, now) : undefined,
           (answer) => answer,
           row,
           now
@@ -75,11 +76,12 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
       }),
     supersede: (old, row, successor, now) =>
       world.operation("supersede", nameOf(old), store.supersede(old, row, successor, now), (call) => {
+        const { intent } = call
         checker().wrote(call, "supersede", now)
         atRest().check(call, "supersede", [row.key, row.data, successor ?? new Uint8Array()], words(row))
         if (successor !== undefined) atRest().sealed(successor)
         return writing(
-          ({ _tag }) => checker().superseded(call, textOf(old), textOf(row.key), now, _tag === "Done"),
+          ({ _tag }) => checker().superseded(intent, textOf(old), textOf(row.key), now, _tag === "Done"),
           ({ _tag }) => _tag,
           row,
           now
@@ -94,7 +96,6 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
         let version: Version | undefined
         return on(
           (answer) => {
-            if (answer._tag !== "Done") return answer._tag
             version = checker().touched(call, textOf(key), deadline !== undefined, seen !== undefined, now)
             if (version !== undefined && deadline !== undefined) checker().keeps(version, deadline, now)
             return answer._tag
