@@ -22,9 +22,15 @@ export class Notes extends Session.Service<Notes>()("effect-session/simulator/No
   initial: []
 }) {}
 
+type Needs = HttpRouter.HttpRouter | HttpRouter.Request<"Error", unknown> | SessionHttp.Services | SessionPort
+
+/** Routes that need a session. */
+export type Routes = Layer.Layer<never, never, Needs | HttpRouter.Request.From<"Requires", Notes>>
+
 /** The parts of the library that a fault can be put into. */
 export interface Stack {
-  readonly middleware: typeof SessionHttp.layerWith
+  /** Gives the routes their sessions. */
+  readonly provide: (routes: Routes) => Layer.Layer<never, never, Needs>
   readonly crypto: (crypto: Crypto.Crypto["Service"]) => Crypto.Crypto["Service"]
   readonly codec: (
     codec: CookieCodec.CookieCodec["Service"],
@@ -34,17 +40,17 @@ export interface Stack {
   readonly port: (port: Port) => Port
   /** On the far side of the network: the store itself. */
   readonly store: (port: Port) => Port
-  readonly settings: Options
+  readonly settings: (settings: Options) => Options
 }
 
 /** The library itself. */
 export const sound: Stack = {
-  middleware: SessionHttp.layerWith,
+  provide: Layer.provide(SessionHttp.layerWith(Notes)),
   crypto: (crypto) => crypto,
   codec: (codec) => codec,
   port: (port) => port,
   store: (port) => port,
-  settings: {}
+  settings: (settings) => settings
 }
 
 const pause = (world: World): Effect.Effect<void, SessionError> => 
@@ -167,13 +173,13 @@ const layer = (
     Logger.layer([])
   )
   const routes = Layer.unwrap(Effect.map(Sessions.Sessions, (sessions) =>
-    HttpRouter.add("*", "/", Effect.provideService(handler(world), Sessions.Sessions, sessions))))
-  return routes.pipe(
-    Layer.provide(stack.middleware(Notes)),
-    Layer.provide(Sessions.layerWith),
+    HttpRouter.add("*", "/", Effect.provideService(handler(world), Sessions.Sessions, sessions)))).pipe(
+    Layer.provide(Sessions.layerWith)
+  )
+  return stack.provide(routes).pipe(
     Layer.provide(codec),
     Layer.provide(Layer.merge(crypto, store)),
-    Layer.provide(SessionConfig.layer({ secret: Redacted.make(secret), ...settings, ...stack.settings })),
+    Layer.provide(SessionConfig.layer({ secret: Redacted.make(secret), ...stack.settings(settings) })),
     Layer.provideMerge(surroundings)
   )
 }
