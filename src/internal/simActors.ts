@@ -1,5 +1,5 @@
 /** Who does what next: browsers, an attacker, the network, the store, time. All of it is chance, from a seed. */
-import type { Action } from "./simCall.ts"
+import type { Action, Call } from "./simCall.ts"
 import { glance } from "./simCookie.ts"
 import { cookieName } from "./simEpisode.ts"
 import type { Episode } from "./simEpisode.ts"
@@ -33,15 +33,15 @@ const beginnings: Kinds = ["note", "login", "login", "read"]
 /** What somebody with a session does. */
 const visits: Kinds = [
   "read",
-  "read",
-  "read",
+  ...Array.from<Action["kind"]>({ length: 8 }).fill("note"),
+  ...Array.from<Action["kind"]>({ length: 6 }).fill("read"),
   "ignore",
-  "note",
-  "note",
-  "note",
+  "ignore",
+  "login",
   "login",
   "renew",
   "logout",
+  "logoutElsewhere",
   "logoutElsewhere",
   "revoke"
 ]
@@ -53,6 +53,8 @@ interface Temper {
   readonly send: number
   readonly store: number
   readonly pauses: number
+  /** Whether everybody comes back before anything times out. */
+  readonly regular: boolean
 }
 
 interface Choice {
@@ -60,11 +62,16 @@ interface Choice {
   readonly make: () => Step
 }
 
+/** Whether its response may still come. */
+const expected = ({ aborted, crashed, delivered }: Call): boolean => !aborted && !crashed && !delivered
+
 export class Actors {
   readonly #random: Source
   readonly #faults: ReadonlySet<Fault>
   readonly #temper: Temper
   #nextCall = 1
+  /** Who has several tabs that all load at once, and how many of them are left. */
+  #burst: { readonly sender: string; left: number } | undefined
 
   constructor(random: Source, faults: ReadonlyArray<Fault>) {
     this.#random = random
@@ -72,7 +79,8 @@ export class Actors {
     this.#temper = {
       send: random.pick([3, 6, 14]),
       store: random.pick([6, 12]),
-      pauses: random.pick([2, 3, 8])
+      pauses: random.pick([2, 3, 8]),
+      regular: random.oneIn(5)
     }
   }
 
@@ -95,6 +103,8 @@ export class Actors {
   }
 
   #sends(episode: Episode): ReadonlyArray<Choice> {
+    if (this.#burst !== undefined && episode.held(this.#burst.sender) === undefined) this.#burst = undefined
+    if (this.#burst !== undefined) return [{ weight: this.#temper.send * 5, make: () => this.#send(episode) }]
     const busy = [...episode.calls.values()].filter(({ crashed, reply }) => reply === undefined && !crashed).length
     if (busy >= 6) return []
     return [{ weight: this.#temper.send, make: () => this.#send(episode) }]
@@ -103,11 +113,13 @@ export class Actors {
   #send(episode: Episode): Step {
     const random = this.#random
     const attacks = this.#faults.has("attack")
-    const sender = attacks && random.oneIn(5) ? attacker : random.oneIn(2) ? victims[0] : random.pick(victims)
-    const old = [...episode.issued.keys()]
-    const [first, ...more] = old
+    const sender = this.#sender(episode)
+    const [first, ...more] = episode.issued.keys()
     const replayed = first !== undefined && random.oneIn(attacks && sender === attacker ? 2 : 12)
       ? random.pick([first, ...more])
+      : undefined
+    const forged = attacks && sender === attacker && random.oneIn(4)
+      ? replayed === undefined ? "made up" : "stretched"
       : undefined
     const kind = episode.held(sender) === undefined && replayed === undefined
       ? random.pick(beginnings)
@@ -118,8 +130,27 @@ export class Actors {
       sender,
       action: this.#action(kind, sender),
       replayed,
+      forged,
       target: kind === "revoke" ? random.pick(victims) : undefined
     }
+  }
+
+  #sender(episode: Episode): string {
+    const random = this.#random
+    if (this.#burst !== undefined) {
+      const { sender } = this.#burst
+      this.#burst = this.#burst.left > 1 ? { sender, left: this.#burst.left - 1 } : undefined
+      return sender
+    }
+    if (this.#faults.has("attack") && random.oneIn(6)) return attacker
+    // Who has no cookie yet waits for it, most of the time: each request without one begins a session.
+    const [first, ...more] = victims.filter((victim) =>
+      episode.held(victim) !== undefined ||
+      ![...episode.calls.values()].some((call) => call.sender === victim && expected(call))
+    )
+    const sender = first === undefined || random.oneIn(8) ? random.pick(victims) : random.pick([first, first, ...more])
+    if (random.oneIn(4)) this.#burst = { sender, left: 1 + random.below(4) }
+    return sender
   }
 
   #action(kind: Action["kind"], sender: string): Action {
@@ -184,15 +215,24 @@ export class Actors {
 
   /** When something changes for somebody. */
   #moments({ checker, jars, now, times }: Episode): ReadonlyArray<number> {
+    const { regular } = this.#temper
     const ofCookies = [...jars.values()].flatMap((jar) => {
       const seen = glance(jar.get(cookieName) ?? "")
       if (seen === undefined) return []
+      const when = (timeout: number, moments: ReadonlyArray<number>): ReadonlyArray<number> => timeout > 0 ? moments : []
+      const dues = [
+        ...when(times.rollingTimeout, [seen.savedAt + Math.ceil(times.rollingTimeout * 0.75)]),
+        ...when(times.idlingTimeout, [seen.usedAt + times.touchThreshold])
+      ]
+      const ends = [
+        ...when(times.rollingTimeout, [seen.savedAt + times.rollingTimeout]),
+        ...when(times.idlingTimeout, [seen.usedAt + times.idlingTimeout])
+      ]
       return [
-        ...(times.absoluteTimeout > 0 ? [seen.createdAt + times.absoluteTimeout] : []),
-        ...(times.rollingTimeout > 0
-          ? [seen.savedAt + times.rollingTimeout, seen.savedAt + Math.ceil(times.rollingTimeout * 0.75)]
-          : []),
-        ...(times.idlingTimeout > 0 ? [seen.usedAt + times.idlingTimeout, seen.usedAt + times.touchThreshold] : [])
+        ...dues,
+        ...dues,
+        ...when(times.absoluteTimeout, [seen.createdAt + times.absoluteTimeout]),
+        ...(regular ? [] : ends)
       ]
     })
     const ofGrace = checker.history.chains.flatMap(({ versions }) => versions.flatMap(({ graceEnds }) => graceEnds ?? []))

@@ -18,6 +18,8 @@ export interface Violation {
 
 interface Load {
   readonly standing: Standing
+  /** Whether older versions wait for this one to be presented. */
+  readonly unseen: boolean
   readonly now: number
   readonly order: number
 }
@@ -38,6 +40,8 @@ interface Record {
   readonly touched: Set<Version>
   /** Whether it has ended the other sessions of its user. */
   swept: boolean
+  /** Whether it told the store that its version was presented. */
+  noted: boolean
 }
 
 const sessionCookie = "__Host-session"
@@ -51,6 +55,8 @@ export class Checker {
   readonly drawn = new Set<string>()
   /** The versions by the sid in their cookies, of those whose cookie has left. */
   readonly bySid = new Map<string, Version>()
+  /** The cookies that have left, touched ones too. */
+  readonly genuine = new Set<string>()
   readonly #records = new Map<Call, Record>()
 
   constructor(times: Times, onReuseRevokes: boolean) {
@@ -76,7 +82,8 @@ export class Checker {
   sent(call: Call): void {
     const value = call.cookies.get(sessionCookie)
     const seen = value === undefined ? undefined : glance(value)
-    const version = seen === undefined ? undefined : this.bySid.get(seen.sid)
+    const genuine = value !== undefined && this.genuine.has(value)
+    const version = seen === undefined || !genuine ? undefined : this.bySid.get(seen.sid)
     this.#records.set(call, {
       version,
       glance: seen,
@@ -86,7 +93,8 @@ export class Checker {
       refused: false,
       overtaken: false,
       touched: new Set(),
-      swept: false
+      swept: false,
+      noted: false
     })
   }
 
@@ -118,7 +126,8 @@ export class Checker {
     if (operation === "revoke" && this.onReuseRevokes && version.graceEnds !== undefined) return
     const head = headOf(version.chain)
     if (operation !== "note" && !this.#due(glance.savedAt, glance.usedAt, now) &&
-      !this.#due(head.savedAt, head.usedAt, now)) {
+      // Who is forwarded gets the cookie as it was before any touch.
+      !this.#due(head.savedAt, head.savedAt, now)) {
       this.violate("I7", `r${call.id} only looks, nothing is due, and it makes the store ${operation}`)
     }
   }
@@ -127,8 +136,8 @@ export class Checker {
     const { history } = this
     const standing = history.standing(key, now)
     const record = this.recordOf(call)
-    record.loads.push({ standing, now, order: ++history.order })
-    if (record.overtaken && !stands(standing)) record.refused = true
+    record.loads.push({ standing, unseen: waitsFor(standing), now, order: ++history.order })
+    if (record.overtaken && isOver(standing)) record.refused = true
   }
 
   created({ call, note, subject }: Intent, key: string, handle: string, now: number): Version | undefined {
@@ -157,7 +166,7 @@ export class Checker {
     const record = this.recordOf(call)
     if (!done) {
       if (standing._tag === "Forwarded" || standing._tag === "Spent") record.overtaken = true
-      else record.refused = true
+      else if (isOver(standing)) record.refused = true
       return undefined
     }
     if (standing._tag === "Unknown") {
@@ -187,7 +196,7 @@ export class Checker {
     const { history } = this
     history.order++
     const standing = history.standing(key, now)
-    if (!stands(standing) && standing._tag !== "Spent") this.recordOf(call).refused = true
+    if (isOver(standing)) this.recordOf(call).refused = true
     if (standing._tag !== "Current") return undefined
     if (used) standing.version.usedAt = now
     if (seen) history.saw(standing.version, now)
@@ -318,18 +327,19 @@ export class Checker {
       return undefined
     }
     this.bySid.set(seen.sid, version)
+    this.genuine.add(value)
     const { chain } = version
     const name = label(version)
     const mine = version.maker === call
+    const since = mine ? version.order : record.loads[record.loads.length - 1]?.order ?? record.order
+    if (chain.ended !== undefined && chain.ended.order < since) {
+      this.violate("I2", `${who} sets the cookie of ${name}, a session that ${chain.ended.by} had ended before`)
+    }
     if (mine && !version.acknowledged) {
       this.violate("I1", `${who} sets the cookie of ${name}, which the store has not acknowledged`)
     }
     if (seen.touched && !record.touched.has(version)) {
       this.violate("I1", `${who} sets a touched cookie of ${name}, and the store has not acknowledged the touch`)
-    }
-    const since = mine ? version.order : record.loads[record.loads.length - 1]?.order ?? record.order
-    if (chain.ended !== undefined && chain.ended.order < since) {
-      this.violate("I2", `${who} sets the cookie of ${name}, a session that ${chain.ended.by} had ended before`)
     }
     if (!mine && (record.version === undefined || record.version.chain !== chain)) {
       this.violate("I5", `${who} is handed ${name}, a session that is not its own`)
@@ -379,6 +389,9 @@ export class Checker {
       this.violate("I2", `${who} says that other sessions are ended, and the store was not asked`)
     }
     const [first] = loads
+    if (first?.standing._tag === "Current" && first.unseen && !record.noted) {
+      this.violate("Grace", `${who} is the first to present ${label(first.standing.version)}, and the store is not told`)
+    }
     if (
       !tells && call.seen?.exists === true && first?.standing._tag === "Forwarded" && !call.faulted && !call.aborted &&
       !record.refused && !call.ended
@@ -400,6 +413,14 @@ const stands = (
   standing: Standing
 ): standing is Extract<Standing, { readonly _tag: "Current" | "Forwarded" }> =>
   standing._tag === "Current" || standing._tag === "Forwarded"
+
+const waitsFor = (standing: Standing): boolean =>
+  standing._tag === "Current" && standing.head.chain.versions.some((version) =>
+    version !== standing.head && version.epoch === standing.head.epoch && version.graceEnds === undefined
+  )
+
+/** Whether a request has no way on. */
+const isOver = ({ _tag }: Standing): boolean => _tag === "Ended" || _tag === "Renewed" || _tag === "Expired"
 
 const opened = (who: string, standing: Standing): [Invariant, string] => {
   switch (standing._tag) {

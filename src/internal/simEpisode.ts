@@ -1,5 +1,5 @@
 /** One short history of a few browsers, an attacker, two servers and a store. */
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import { Base64Url } from "effect/encoding"
 import type { Crypto } from "../Crypto.ts"
 import { address } from "./simApp.ts"
@@ -47,6 +47,8 @@ const audited: Action = {
   ending: "empty"
 }
 
+const written: Action = { ...audited, kind: "note" }
+
 /** As many old cookies, and as many stolen rows, as are tried at the end of an episode. */
 const most = { cookies: 12, rows: 4 }
 
@@ -60,15 +62,18 @@ export class Episode {
   readonly counts: Counts = { sessions: 0, requests: 0, operations: 0, faults: 0, crashes: 0 }
   readonly #setting: Setting
   readonly #bytes: Random.Source
+  readonly #made: Random.Source
   readonly #began: number
   readonly #successors: Array<Uint8Array> = []
   readonly #users = new Set<string>()
+  #next = 1_000
   readonly #answered = new Set<Call>()
 
   constructor(setting: Setting, seed: number) {
     this.#setting = setting
     this.checker = new Checker(setting.times, setting.onReuseRevokes)
     this.#bytes = Random.make(seed ^ 0x5eed)
+    this.#made = Random.make(seed ^ 0xbad)
     this.#began = setting.world.now
     setting.world.clear()
   }
@@ -172,7 +177,8 @@ export class Episode {
     if (step.replayed !== undefined && replayed === undefined) return
     const target = step.target === undefined ? undefined : this.held(step.target)
     if (step.target !== undefined && target === undefined) return
-    const cookies = replayed === undefined ? new Map(this.jar(step.sender)) : new Map([[cookieName, replayed]])
+    const value = step.forged === undefined ? replayed : forge(step.forged, replayed, this.now, this.#made)
+    const cookies = value === undefined ? new Map(this.jar(step.sender)) : new Map([[cookieName, value]])
     await this.#request(step.call, step.sender, step.action, cookies, target, text(step))
   }
 
@@ -319,24 +325,39 @@ export class Episode {
   async finish(): Promise<void> {
     await this.#drain()
     this.#tell("all is quiet; who still has a session?")
-    let id = 1_000
+    await this.#auditAll()
+    this.#tell("everybody writes once more; who has a session when all grace is over?")
+    await this.#setting.world.advance(this.times.staleTtl + 1)
+    for (const [name, jar] of this.jars) {
+      if (this.checker.violation !== undefined) return
+      if (!jar.has(cookieName)) continue
+      const call = await this.#request(this.#next++, name, written, new Map(jar), undefined, `${name} writes`)
+      await this.#drain()
+      this.#deliver(call.id, "Deliver")
+    }
+    await this.#auditAll()
+    for (const bytes of this.#successors.slice(0, most.rows)) {
+      for (const stolen of [bytes.slice(0, 82), bytes.slice(-82)]) {
+        if (this.checker.violation !== undefined) return
+        await this.#audit("thief", Base64Url.encode(stolen))
+      }
+    }
+  }
+
+  /** The cookies in the jars, and old ones. */
+  async #auditAll(): Promise<void> {
     const values = new Set([...this.jars.values()].flatMap((jar) => jar.get(cookieName) ?? []))
     for (const value of this.issued.values()) {
       if (values.size < most.cookies) values.add(value)
     }
     for (const value of values) {
       if (this.checker.violation !== undefined) return
-      await this.#audit(id++, "auditor", value)
-    }
-    for (const bytes of this.#successors.slice(0, most.rows)) {
-      for (const stolen of [bytes.slice(0, 82), bytes.slice(-82)]) {
-        if (this.checker.violation !== undefined) return
-        await this.#audit(id++, "thief", Base64Url.encode(stolen))
-      }
+      await this.#audit("auditor", value)
     }
   }
 
-  async #audit(id: number, sender: string, value: string): Promise<void> {
+  async #audit(sender: string, value: string): Promise<void> {
+    const id = this.#next++
     await this.#request(id, sender, audited, new Map([[cookieName, value]]), undefined, `${sender} asks with r${id}`)
     await this.#drain()
   }
@@ -361,6 +382,28 @@ const bounded = ({ call, name }: Operation): boolean =>
   name !== "pause" && !(call.stage === "Handling" && (name === "revoke" || name === "revokeAll"))
 
 const base64 = (text: string): string => Base64Url.encode(Uint8Array.from(text, (char) => char.charCodeAt(0)))
+
+/** A cookie that no response has set: used more recently than it was, or from the first byte to the last. */
+const forge = (
+  how: "stretched" | "made up",
+  value: string | undefined,
+  now: number,
+  random: Random.Source
+): string | undefined => {
+  const bytes = how === "stretched"
+    ? Base64Url.decode(value ?? "").pipe(Result.getOrElse(() => new Uint8Array(0)))
+    : Uint8Array.from({ length: 82 }, () => random.below(256))
+  if (bytes.length !== 82) return undefined
+  const view = new DataView(bytes.buffer)
+  if (how === "stretched") view.setUint8(63, view.getUint8(63) ^ 1)
+  else {
+    bytes.set([1, 1, 0])
+    view.setUint32(35, now, true)
+    bytes.fill(0, 39, 44)
+    bytes.fill(0, 63, 66)
+  }
+  return Base64Url.encode(bytes)
+}
 
 const replyOf = (response: Response): Reply => ({
   status: response.status,

@@ -93,6 +93,7 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
       const kind = deadline === undefined ? "note" : "touch"
       return world.operation("touch", `${kind} ${nameOf(key)}`, store.touch(key, touch, now), (call) => {
         checker().wrote(call, kind, now)
+        if (seen !== undefined) checker().recordOf(call).noted = true
         let version: Version | undefined
         return on(
           (answer) => {

@@ -1,5 +1,5 @@
 /** Many episodes, one after the other, until one of them breaks an invariant; that one is made short. */
-import { Clock, Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type { Scope } from "effect"
 import * as Crypto from "../Crypto.ts"
 import type { Options as Settings } from "../SessionConfig.ts"
@@ -145,7 +145,7 @@ class Runner {
     const episode = await this.#begin(seed, random)
     const actors = new Actors(random, this.#plan.faults)
     const script: Array<Step> = []
-    for (let left = 25 + random.below(50); left > 0 && episode.checker.violation === undefined; left--) {
+    for (let left = 30 + random.below(90); left > 0 && episode.checker.violation === undefined; left--) {
       const step = actors.next(episode)
       script.push(step)
       await episode.perform(step)
@@ -233,13 +233,4 @@ export const run = (plan: Plan): Effect.Effect<Outcome, never, SessionStore | Se
     )
     yield* Effect.addFinalizer(() => Effect.promise(() => runner.dispose()))
     return yield* Effect.promise(() => runner.run())
-  })
-
-/** Milliseconds that something took. */
-export const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<readonly [A, number], E, R> =>
-  Effect.gen(function*() {
-    const clock = yield* Clock.Clock
-    const before = clock.currentTimeMillisUnsafe()
-    const answer = yield* effect
-    return [answer, clock.currentTimeMillisUnsafe() - before] as const
   })

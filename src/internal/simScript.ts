@@ -25,6 +25,8 @@ export type Step =
     readonly action: Action
     /** Where it carries an old cookie instead: the request whose response set it. */
     readonly replayed: number | undefined
+    /** What was done to that cookie, or that it is made up. */
+    readonly forged: "stretched" | "made up" | undefined
     /** Whose session it ends by its handle. */
     readonly target: string | undefined
   }
@@ -51,8 +53,9 @@ export const text = (step: Step): string => {
   switch (step._tag) {
     case "Send": {
       const replay = step.replayed === undefined ? "" : `, with the cookie that r${step.replayed} got`
+      const forged = step.forged === undefined ? "" : `, ${step.forged}`
       const target = step.target === undefined ? "" : ` of ${step.target}`
-      return `${step.sender} sends r${step.call}: ${actionText(step.action)}${target}${replay}`
+      return `${step.sender} sends r${step.call}: ${actionText(step.action)}${target}${replay}${forged}`
     }
     case "Store":
       return `r${step.call}: operation ${step.index}, ${step.fate}`
