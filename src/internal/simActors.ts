@@ -202,10 +202,10 @@ export class Actors {
     return [
       { weight: 1, make: () => ({ _tag: "Advance", seconds: 1 + random.below(3) }) },
       {
-        weight: idle ? 3 : 1,
+        weight: idle ? this.#temper.regular ? 6 : 3 : 1,
         make: () => {
           const [first, ...more] = this.#moments(episode)
-          const moment = first === undefined ? episode.now + 60 : random.pick([first, ...more])
+          const moment = first === undefined ? episode.now + 15 : random.pick([first, ...more])
           // The last second, the one after it, and one before.
           return { _tag: "Advance", seconds: Math.max(1, moment - episode.now + random.pick([0, 1, 1, -1, 3])) }
         }
@@ -214,7 +214,8 @@ export class Actors {
   }
 
   /** When something changes for somebody. */
-  #moments({ checker, jars, now, times }: Episode): ReadonlyArray<number> {
+  #moments(episode: Episode): ReadonlyArray<number> {
+    const { checker, jars, now, times } = episode
     const { regular } = this.#temper
     const ofCookies = [...jars.values()].flatMap((jar) => {
       const seen = glance(jar.get(cookieName) ?? "")
@@ -236,7 +237,22 @@ export class Actors {
       ]
     })
     const ofGrace = checker.history.chains.flatMap(({ versions }) => versions.flatMap(({ graceEnds }) => graceEnds ?? []))
-    return [...ofCookies, ...ofGrace, ...ofGrace].filter((moment) => moment >= now)
+    const last = regular ? this.#nextEnd(episode) : Infinity
+    return [...ofCookies, ...ofGrace, ...ofGrace].filter((moment) => moment >= now && moment <= last)
+  }
+
+  /** When the first of the sessions in the jars would time out, if nobody came. */
+  #nextEnd({ jars, now, times }: Episode): number {
+    const ends = [...jars.values()].map((jar) => {
+      const seen = glance(jar.get(cookieName) ?? "")
+      if (seen === undefined) return Infinity
+      const end = Math.min(
+        times.rollingTimeout > 0 ? seen.savedAt + times.rollingTimeout : Infinity,
+        times.idlingTimeout > 0 ? seen.usedAt + times.idlingTimeout : Infinity
+      )
+      return end < now ? Infinity : end
+    })
+    return Math.min(...ends)
   }
 
   #trouble(episode: Episode): ReadonlyArray<Choice> {

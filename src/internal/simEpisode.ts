@@ -49,8 +49,8 @@ const audited: Action = {
 
 const written: Action = { ...audited, kind: "note" }
 
-/** As many old cookies, and as many stolen rows, as are tried at the end of an episode. */
-const most = { cookies: 12, rows: 4 }
+/** As many old cookies and stolen rows as are tried at the end of an episode, and as many visits as are paid then. */
+const most = { cookies: 12, rows: 4, visits: 8 }
 
 export class Episode {
   readonly checker: Checker
@@ -64,16 +64,20 @@ export class Episode {
   readonly #bytes: Random.Source
   readonly #made: Random.Source
   readonly #began: number
+  /** Whether it ends with a user who keeps coming back. */
+  readonly #patient: boolean
   readonly #successors: Array<Uint8Array> = []
   readonly #users = new Set<string>()
   #next = 1_000
   readonly #answered = new Set<Call>()
 
-  constructor(setting: Setting, seed: number) {
+  /** `attempt` makes other bytes for the same seed: a store may still have those of an earlier attempt. */
+  constructor(setting: Setting, seed: number, attempt: number) {
     this.#setting = setting
     this.checker = new Checker(setting.times, setting.onReuseRevokes)
-    this.#bytes = Random.make(seed ^ 0x5eed)
+    this.#bytes = Random.make(seed ^ 0x5eed ^ Math.imul(attempt, 0x9e37_79b1))
     this.#made = Random.make(seed ^ 0xbad)
+    this.#patient = seed % 4 === 0
     this.#began = setting.world.now
     setting.world.clear()
   }
@@ -330,17 +334,41 @@ export class Episode {
     await this.#setting.world.advance(this.times.staleTtl + 1)
     for (const [name, jar] of this.jars) {
       if (this.checker.violation !== undefined) return
-      if (!jar.has(cookieName)) continue
-      const call = await this.#request(this.#next++, name, written, new Map(jar), undefined, `${name} writes`)
-      await this.#drain()
-      this.#deliver(call.id, "Deliver")
+      if (this.#alive(name)) await this.#visit(name, jar, written)
     }
     await this.#auditAll()
+    if (this.#patient) await this.#comeBack()
     for (const bytes of this.#successors.slice(0, most.rows)) {
       for (const stolen of [bytes.slice(0, 82), bytes.slice(-82)]) {
         if (this.checker.violation !== undefined) return
         await this.#audit("thief", Base64Url.encode(stolen))
       }
+    }
+  }
+
+  #alive(name: string): boolean {
+    const version = this.held(name)
+    return version !== undefined && this.checker.history.standing(version.key, this.now)._tag === "Current"
+  }
+
+  /** A request from which and to which nothing is lost. */
+  async #visit(name: string, jar: Jar, action: Action): Promise<void> {
+    const call = await this.#request(this.#next++, name, action, new Map(jar), undefined, `${name} comes back`)
+    await this.#drain()
+    this.#deliver(call.id, "Deliver")
+  }
+
+  /** One user comes back before anything times out, until the session is too old. */
+  async #comeBack(): Promise<void> {
+    const { absoluteTimeout, idlingTimeout, rollingTimeout } = this.times
+    const [name, jar] = [...this.jars].find(([name]) => this.#alive(name)) ?? []
+    if (name === undefined || jar === undefined || absoluteTimeout === 0) return
+    const interval = Math.min(...[idlingTimeout, rollingTimeout].filter((timeout) => timeout > 0))
+    for (let left = Math.ceil(absoluteTimeout / interval) + 1; left > 0 && left <= most.visits; left--) {
+      if (this.checker.violation !== undefined) return
+      this.#tell(`${interval} s pass`)
+      await this.#setting.world.advance(interval)
+      await this.#visit(name, jar, audited)
     }
   }
 

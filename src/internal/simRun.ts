@@ -90,6 +90,7 @@ class Runner {
   readonly #real: Context.Context<never>
   readonly #apps = new Map<Variant, App>()
   #episode: Episode | undefined
+  #attempts = 0
 
   constructor(
     plan: Plan,
@@ -135,7 +136,7 @@ class Runner {
       onReuseRevokes: variant.onReuseRevokes,
       sealed: this.#placement._tag === "Server" && this.#placement.layout === "Own",
       crypto: this.#crypto
-    }, seed)
+    }, seed, this.#attempts++)
     return this.#episode
   }
 
