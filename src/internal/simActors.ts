@@ -1,8 +1,9 @@
 /** Who does what next: browsers, an attacker, the network, the store, time. All of it is chance, from a seed. */
 import type { Action, Call } from "./simCall.ts"
+import { cookieNames } from "./simChecker.ts"
 import { glance } from "./simCookie.ts"
-import { cookieName } from "./simEpisode.ts"
 import type { Episode } from "./simEpisode.ts"
+import type { Cookie } from "./simHistory.ts"
 import type { Source } from "./simRandom.ts"
 import type { Fate, Step } from "./simScript.ts"
 
@@ -62,6 +63,12 @@ interface Choice {
   readonly make: () => Step
 }
 
+const has = (episode: Episode, browser: string): boolean =>
+  episode.held(browser) !== undefined || episode.held(browser, "remember") !== undefined
+
+const remembers = ({ times }: Episode, random: Source): Cookie =>
+  times.remember && random.oneIn(3) ? "remember" : "session"
+
 /** Whether its response may still come. */
 const expected = ({ aborted, crashed, delivered }: Call): boolean => !aborted && !crashed && !delivered
 
@@ -91,6 +98,7 @@ export class Actors {
       ...this.#store(episode),
       ...this.#responses(episode),
       ...this.#time(episode),
+      ...this.#restarts(episode),
       ...this.#trouble(episode)
     ]
     const total = choices.reduce((sum, { weight }) => sum + weight, 0)
@@ -103,7 +111,7 @@ export class Actors {
   }
 
   #sends(episode: Episode): ReadonlyArray<Choice> {
-    if (this.#burst !== undefined && episode.held(this.#burst.sender) === undefined) this.#burst = undefined
+    if (this.#burst !== undefined && !has(episode, this.#burst.sender)) this.#burst = undefined
     if (this.#burst !== undefined) return [{ weight: this.#temper.send * 5, make: () => this.#send(episode) }]
     const busy = [...episode.calls.values()].filter(({ crashed, reply }) => reply === undefined && !crashed).length
     if (busy >= 6) return []
@@ -116,12 +124,12 @@ export class Actors {
     const sender = this.#sender(episode)
     const [first, ...more] = episode.issued.keys()
     const replayed = first !== undefined && random.oneIn(attacks && sender === attacker ? 2 : 12)
-      ? random.pick([first, ...more])
+      ? { of: random.pick([first, ...more]), cookie: remembers(episode, random) }
       : undefined
     const forged = attacks && sender === attacker && random.oneIn(4)
       ? replayed === undefined ? "made up" : "stretched"
       : undefined
-    const kind = episode.held(sender) === undefined && replayed === undefined
+    const kind = !has(episode, sender) && replayed === undefined
       ? random.pick(beginnings)
       : random.pick(visits)
     return {
@@ -145,7 +153,7 @@ export class Actors {
     if (this.#faults.has("attack") && random.oneIn(6)) return attacker
     // Who has no cookie yet waits for it, most of the time: each request without one begins a session.
     const [first, ...more] = victims.filter((victim) =>
-      episode.held(victim) !== undefined ||
+      has(episode, victim) ||
       ![...episode.calls.values()].some((call) => call.sender === victim && expected(call))
     )
     const sender = first === undefined || random.oneIn(8) ? random.pick(victims) : random.pick([first, first, ...more])
@@ -161,6 +169,7 @@ export class Actors {
       look: kind !== "ignore" && !random.oneIn(4),
       pause: random.oneIn(this.#temper.pauses) ? random.pick(["before", "between", "after"]) : "none",
       early: (kind === "note" || kind === "login") && random.oneIn(6),
+      remember: kind !== "login" || !random.oneIn(5),
       ending: random.oneIn(4) ? random.pick(["redirect", "stream", "fail", "die"]) : "empty"
     }
   }
@@ -218,7 +227,7 @@ export class Actors {
     const { checker, jars, now, times } = episode
     const { regular } = this.#temper
     const ofCookies = [...jars.values()].flatMap((jar) => {
-      const seen = glance(jar.get(cookieName) ?? "")
+      const seen = glance(jar.get(cookieNames.session) ?? "")
       if (seen === undefined) return []
       const when = (timeout: number, moments: ReadonlyArray<number>): ReadonlyArray<number> => timeout > 0 ? moments : []
       const dues = [
@@ -241,10 +250,26 @@ export class Actors {
     return [...ofCookies, ...ofGrace, ...ofGrace].filter((moment) => moment >= now && moment <= last)
   }
 
+  /** A browser that opens the tabs that it had, all at once and without a session cookie. */
+  #restarts(episode: Episode): ReadonlyArray<Choice> {
+    const [first, ...more] = victims.filter((victim) =>
+      episode.held(victim) !== undefined && episode.held(victim, "remember") !== undefined
+    )
+    if (first === undefined) return []
+    return [{
+      weight: 2,
+      make: () => {
+        const browser = this.#random.pick([first, ...more])
+        this.#burst = { sender: browser, left: 1 + this.#random.below(4) }
+        return { _tag: "Restart", browser }
+      }
+    }]
+  }
+
   /** When the first of the sessions in the jars would time out, if nobody came. */
   #nextEnd({ jars, now, times }: Episode): number {
     const ends = [...jars.values()].map((jar) => {
-      const seen = glance(jar.get(cookieName) ?? "")
+      const seen = glance(jar.get(cookieNames.session) ?? "")
       if (seen === undefined) return Infinity
       const end = Math.min(
         times.rollingTimeout > 0 ? seen.savedAt + times.rollingTimeout : Infinity,

@@ -70,7 +70,7 @@ const look = Effect.fnUntraced(function*(call: Call) {
 const act = Effect.fnUntraced(function*(call: Call) {
   const notes = yield* Notes
   const sessions = yield* Sessions.Sessions
-  const { kind, user } = call.action
+  const { kind, remember, user } = call.action
   switch (kind) {
     case "ignore":
     case "read":
@@ -81,7 +81,7 @@ const act = Effect.fnUntraced(function*(call: Call) {
       yield* notes.update((before) => [...before, call.note])
       call.noted = true
       if (kind === "note") return
-      yield* kind === "login" ? notes.login(user) : notes.renew
+      yield* kind === "login" ? notes.login(user, remember ? {} : { remember }) : notes.renew
       call.renewed = true
       call.loggedIn = kind === "login"
       return

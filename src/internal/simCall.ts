@@ -24,6 +24,8 @@ export interface Action {
   readonly pause: "none" | "before" | "between" | "after"
   /** Whether it commits before it ends. */
   readonly early: boolean
+  /** Whether who logs in wants to be remembered. */
+  readonly remember: boolean
   readonly ending: "empty" | "redirect" | "stream" | "fail" | "die"
 }
 

@@ -5,10 +5,10 @@
 import type { Call, Intent, Reply, Seen } from "./simCall.ts"
 import { glance, parseSetCookie } from "./simCookie.ts"
 import type { Glance, SetCookie } from "./simCookie.ts"
-import { headOf, History, label, lastSecond } from "./simHistory.ts"
-import type { Standing, Times, Version } from "./simHistory.ts"
+import { headOf, History, isAwaited, label, lastSecond, stands } from "./simHistory.ts"
+import type { Chain, Cookie, Standing, Times, Version } from "./simHistory.ts"
 
-/** The invariants of the protocol, and three promises that stand beside them. */
+/** The invariants of the protocol, and two promises that stand beside them. */
 export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "I9" | "Grace" | "Times"
 
 export interface Violation {
@@ -17,20 +17,27 @@ export interface Violation {
 }
 
 interface Load {
+  readonly cookie: Cookie
   readonly standing: Standing
   /** Whether older versions wait for this one to be presented. */
-  readonly unseen: boolean
+  readonly awaited: boolean
   readonly now: number
   readonly order: number
 }
 
+/** A cookie that a request carries, and that a response has set. */
+interface Presented {
+  readonly version: Version
+  readonly glance: Glance
+  /** Whether its times allow it at some moment. */
+  readonly valid: (now: number) => boolean
+}
+
 /** What the checker knows of a call. */
 interface Record {
-  readonly version: Version | undefined
-  readonly glance: Glance | undefined
-  /** Whether the times of the presented cookie allowed it when it came. */
-  readonly valid: boolean
   readonly order: number
+  readonly session: Presented | undefined
+  readonly remember: Presented | undefined
   readonly loads: Array<Load>
   /** Whether the store had a reason to refuse what it asked for. */
   refused: boolean
@@ -44,7 +51,23 @@ interface Record {
   noted: boolean
 }
 
-const sessionCookie = "__Host-session"
+/** The way that a request came to its session: the loads by its session cookie, or those by its remember cookie. */
+interface Way {
+  readonly cookie: Cookie
+  readonly presented: Presented | undefined
+  readonly first: Load | undefined
+  readonly last: Load | undefined
+  /** Whether nothing on it was a reason to have no session. */
+  readonly open: boolean
+}
+
+export const cookieNames = { session: "__Host-session", remember: "__Host-remember" } as const
+
+const cookieOf = (name: string): Cookie | undefined =>
+  name === cookieNames.session ? "session" : name === cookieNames.remember ? "remember" : undefined
+
+/** RFC 6265bis: no cookie lives longer. */
+const longest = 400 * 24 * 60 * 60
 
 export class Checker {
   readonly history: History
@@ -75,20 +98,21 @@ export class Checker {
     return record
   }
 
+  /** What a call presents, of what responses have set. */
+  presentedBy(call: Call): ReadonlyArray<Version> {
+    const { remember, session } = this.recordOf(call)
+    return [session, remember].flatMap((presented) => presented?.version ?? [])
+  }
+
   // ---------------------------------------------------------------------------
   // requests
   // ---------------------------------------------------------------------------
 
   sent(call: Call): void {
-    const value = call.cookies.get(sessionCookie)
-    const seen = value === undefined ? undefined : glance(value)
-    const genuine = value !== undefined && this.genuine.has(value)
-    const version = seen === undefined || !genuine ? undefined : this.bySid.get(seen.sid)
     this.#records.set(call, {
-      version,
-      glance: seen,
-      valid: version !== undefined && seen !== undefined && this.#valid(seen, call.sentAt),
       order: ++this.history.order,
+      session: this.#presented(call, "session"),
+      remember: this.times.remember ? this.#presented(call, "remember") : undefined,
       loads: [],
       refused: false,
       overtaken: false,
@@ -98,10 +122,22 @@ export class Checker {
     })
   }
 
-  #valid({ createdAt, savedAt, usedAt }: Glance, now: number): boolean {
-    const { absoluteTimeout, idlingTimeout, rollingTimeout } = this.times
+  #presented(call: Call, cookie: Cookie): Presented | undefined {
+    const value = call.cookies.get(cookieNames[cookie])
+    const seen = value === undefined ? undefined : glance(value)
+    const version = seen === undefined ? undefined : this.bySid.get(seen.sid)
+    if (value === undefined || seen === undefined || version === undefined) return undefined
+    return !this.genuine.has(value) || version.cookie !== cookie
+      ? undefined
+      : { version, glance: seen, valid: (now) => this.#valid(cookie, seen, now) }
+  }
+
+  #valid(cookie: Cookie, { createdAt, savedAt, usedAt }: Glance, now: number): boolean {
+    const { absoluteTimeout, idlingTimeout, rememberAbsoluteTimeout, rememberRollingTimeout, rollingTimeout } = this.times
     const within = (since: number, timeout: number): boolean => timeout === 0 || now - since <= timeout
-    return within(createdAt, absoluteTimeout) && within(savedAt, rollingTimeout) && within(usedAt, idlingTimeout)
+    return cookie === "session"
+      ? within(createdAt, absoluteTimeout) && within(savedAt, rollingTimeout) && within(usedAt, idlingTimeout)
+      : within(createdAt, rememberAbsoluteTimeout) && within(savedAt, rememberRollingTimeout)
   }
 
   /** Whether time alone asks for a write. */
@@ -109,6 +145,23 @@ export class Checker {
     const { idlingTimeout, rollingTimeout, touchThreshold } = this.times
     return (rollingTimeout > 0 && now - savedAt > Math.ceil(rollingTimeout * 0.75)) ||
       (idlingTimeout > 0 && now - usedAt > touchThreshold)
+  }
+
+  #way({ loads, remember, session }: Record, sentAt: number, now: number): Way {
+    const turn = loads.findIndex(({ cookie }) => cookie === "remember")
+    const cookie = turn < 0 ? "session" : "remember"
+    const presented = cookie === "session" ? session : remember
+    const taken = turn < 0 ? loads : loads.slice(turn)
+    const last = taken[taken.length - 1]
+    return {
+      cookie,
+      presented,
+      first: taken[0],
+      last,
+      open: presented !== undefined && presented.valid(sentAt) && presented.valid(now) && last !== undefined &&
+        // From a remember cookie the way leads past session cookies that stand no more.
+        taken.every((load) => stands(load.standing) || (cookie === "remember" && load.cookie === "session" && load !== last))
+    }
   }
 
   // ---------------------------------------------------------------------------
@@ -119,48 +172,98 @@ export class Checker {
   wrote(call: Call, operation: string, now: number): void {
     const { kind } = call.action
     if (kind !== "ignore" && kind !== "read") return
-    const { glance, valid, version } = this.recordOf(call)
-    if (version === undefined || glance === undefined || !valid) {
-      return this.violate("I7", `r${call.id} has no session, only looks, and makes the store ${operation}`)
+    const { remember, session } = this.recordOf(call)
+    const allowed = [session, remember].filter((presented) => presented?.valid(call.sentAt))
+    const what = `r${call.id} only looks`
+    if (allowed.length === 0) return this.violate("I7", `${what}, without a session, and makes the store ${operation}`)
+    switch (operation) {
+      case "note":
+        return
+      case "rescue":
+        return allowed.includes(remember) ? undefined : this.violate("I7", `${what}, and makes the store rescue`)
+      case "revoke":
+        if (this.onReuseRevokes && allowed.some((presented) => presented?.version.graceEnds !== undefined)) return
     }
-    if (operation === "revoke" && this.onReuseRevokes && version.graceEnds !== undefined) return
-    const head = headOf(version.chain)
-    if (operation !== "note" && !this.#due(glance.savedAt, glance.usedAt, now) &&
-      // Who is forwarded gets the cookie as it was before any touch.
-      !this.#due(head.savedAt, head.savedAt, now)) {
-      this.violate("I7", `r${call.id} only looks, nothing is due, and it makes the store ${operation}`)
-    }
+    const due = allowed.some((presented) => {
+      if (presented === undefined) return false
+      const { glance, version } = presented
+      const head = headOf(version.chain)
+      return this.#due(glance.savedAt, glance.usedAt, now) || this.#due(head.savedAt, head.usedAt, now) ||
+        // Who is forwarded gets the cookie as it was before any touch.
+        this.#due(head.savedAt, head.savedAt, now)
+    })
+    if (!due) this.violate("I7", `${what}, nothing is due, and it makes the store ${operation}`)
   }
 
-  loaded(call: Call, key: string, now: number): void {
+  loaded(call: Call, cookie: Cookie, key: string, now: number): void {
     const { history } = this
     const standing = history.standing(key, now)
     const record = this.recordOf(call)
-    record.loads.push({ standing, unseen: waitsFor(standing), now, order: ++history.order })
+    record.loads.push({ cookie, standing, awaited: isAwaited(standing), now, order: ++history.order })
     if (record.overtaken && isOver(standing)) record.refused = true
   }
 
-  created({ call, note, subject }: Intent, key: string, handle: string, now: number): Version | undefined {
+  created(intent: Intent, key: string, handle: string, now: number): Version | undefined {
     const { history } = this
+    const { call, note, subject } = intent
     history.order++
     if (history.versions.has(key)) {
       this.violate("I5", `r${call.id} creates a session under an id that was in use`)
       return undefined
     }
-    return history.create({
+    const way = this.#way(this.recordOf(call), call.sentAt, now)
+    // A login with a remember cookie alone: the data go into a session that no old cookie leads to.
+    const before = way.cookie === "remember" && !call.ended && way.last !== undefined && stands(way.last.standing)
+      ? way.last.standing.head
+      : undefined
+    return history.create(handle, {
       key,
-      handle,
       maker: call,
+      createdAt: now,
       savedAt: now,
-      notes: note === undefined ? [] : [note],
-      subject
+      epoch: 0,
+      era: 0,
+      notes: added(before?.notes ?? [], note),
+      subject: subject ?? before?.subject
     })
   }
 
   /** A save was asked for; whether there was something to save shows in what stood. */
   superseded(intent: Intent, old: string, key: string, now: number, done: boolean): Version | undefined {
+    const version = this.#replaced(intent, old, key, now, done)
+    return version === undefined ? undefined : this.history.replace(version, {
+      key,
+      maker: intent.call,
+      createdAt: version.createdAt,
+      savedAt: now,
+      epoch: version.epoch + (intent.renewed ? 1 : 0),
+      era: version.era,
+      notes: added(version.notes, intent.note),
+      subject: intent.subject ?? version.subject
+    })
+  }
+
+  /** The same from a remember cookie. */
+  rescued(intent: Intent, old: string, key: string, now: number, done: boolean): Version | undefined {
+    const remember = this.#replaced(intent, old, key, now, done)
+    if (remember === undefined) return undefined
+    const head = headOf(remember.chain)
+    return this.history.replace(head, {
+      key,
+      maker: intent.call,
+      createdAt: now,
+      savedAt: now,
+      epoch: remember.epoch,
+      era: head.era + 1,
+      notes: added(head.notes, intent.note),
+      subject: intent.subject ?? head.subject
+    })
+  }
+
+  /** What a save replaced, where it did. */
+  #replaced(intent: Intent, old: string, key: string, now: number, done: boolean): Version | undefined {
     const { history } = this
-    const { call, note, renewed, subject } = intent
+    const { call, note, renewed } = intent
     history.order++
     const standing = history.standing(old, now)
     const record = this.recordOf(call)
@@ -178,17 +281,19 @@ export class Checker {
       return undefined
     }
     const { version } = standing
-    if (standing._tag === "Forwarded" && note === undefined && !renewed) {
+    if (standing._tag === "Forwarded" && ((note === undefined && !renewed) || version.cookie === "remember")) {
       this.violate("I4", `r${call.id} refreshes ${label(version)}, which has a successor: now it has two`)
     }
-    return history.replace(version, {
-      key,
-      maker: call,
-      savedAt: now,
-      epoch: version.epoch + (renewed ? 1 : 0),
-      notes: note === undefined ? version.notes : [...version.notes, note],
-      subject: subject ?? version.subject
-    })
+    return version
+  }
+
+  /** A remember cookie was stored with a version. */
+  remembered(beside: Version, key: string, deadline: number, replaces: string | undefined): Version | undefined {
+    if (this.history.versions.has(key)) {
+      this.violate("I5", `r${beside.maker.id} saves a remember cookie under an id that was in use`)
+      return undefined
+    }
+    return this.history.remember(beside, key, deadline, replaces)
   }
 
   /** `used` is whether it moved the deadline, `seen` whether it noted that the version was presented. */
@@ -205,7 +310,7 @@ export class Checker {
 
   /** No row may die before its cookie, or long after it. */
   keeps(version: Version, deadline: number, now: number): void {
-    const expected = Math.min(lastSecond(version, now, this.times), now + 400 * 24 * 60 * 60)
+    const expected = Math.min(lastSecond(version, now, this.times), now + longest)
     if (deadline !== expected) {
       this.violate("Times", `${label(version)} is kept until ${deadline - now} s from now, not ${expected - now}`)
     }
@@ -229,31 +334,20 @@ export class Checker {
   // ---------------------------------------------------------------------------
 
   looked(call: Call, seen: Seen, now: number): void {
-    const { glance, loads, valid, version } = this.recordOf(call)
-    const [first] = loads
-    const last = loads[loads.length - 1]
+    const record = this.recordOf(call)
+    const way = this.#way(record, call.sentAt, now)
+    if (!seen.exists) return this.#sawNothing(call, record, way, now)
     const who = `r${call.id}`
-    if (!seen.exists) {
-      if (version === undefined || glance === undefined || !valid || !this.#valid(glance, now)) return
-      if (first === undefined || last === undefined) {
-        return this.violate("Times", `${who} presents ${label(version)}, which is valid, and is refused`)
-      }
-      if (!loads.every(({ standing }) => stands(standing))) return
-      if (first.standing._tag === "Current") {
-        return this.violate("Times", `${who} presents ${label(version)}, which stands, and has no session`)
-      }
-      const { standing } = last
-      if (stands(standing) && lastSecond(standing.head, standing.head.savedAt, this.times) >= last.now) {
-        this.violate("Grace", `${who} presents ${label(version)}, whose grace is not over, and has no session`)
-      }
-      return
-    }
-    if (version === undefined) {
+    const { first, last, presented } = way
+    if (presented === undefined) {
       return call.sender === "thief"
         ? this.violate("I6", `${who} opens a session with what the store's rows hold`)
         : this.violate("I5", `${who} opens a session with a cookie that nobody was given`)
     }
-    if (!valid) return this.violate("Times", `${who} presents ${label(version)}, which has timed out, and has a session`)
+    const name = label(presented.version)
+    if (!presented.valid(call.sentAt)) {
+      return this.violate("Times", `${who} presents ${name}, which has timed out, and has a session`)
+    }
     if (first === undefined || last === undefined) {
       return this.violate("I2", `${who} has a session, and nobody asked the store whether it was ended`)
     }
@@ -272,6 +366,27 @@ export class Checker {
     }
   }
 
+  #sawNothing(call: Call, { loads, remember, session }: Record, way: Way, now: number): void {
+    const who = `r${call.id}`
+    const usable = (presented: Presented | undefined): presented is Presented =>
+      presented !== undefined && presented.valid(call.sentAt) && presented.valid(now)
+    for (const [presented, cookie] of [[session, "session"], [remember, "remember"]] as const) {
+      if (usable(presented) && !loads.some((load) => load.cookie === cookie)) {
+        return this.violate("Times", `${who} presents ${label(presented.version)}, which is valid, and is refused`)
+      }
+    }
+    const { first, last, open, presented } = way
+    if (!open || first === undefined || last === undefined || presented === undefined || !stands(last.standing)) return
+    const name = label(presented.version)
+    if (first.standing._tag === "Current") {
+      return this.violate("Times", `${who} presents ${name}, which stands, and has no session`)
+    }
+    const { head } = last.standing
+    if (last.cookie === "remember" || lastSecond(head, head.savedAt, this.times) >= last.now) {
+      this.violate("Grace", `${who} presents ${name}, whose grace is not over, and has no session`)
+    }
+  }
+
   // ---------------------------------------------------------------------------
   // responses
   // ---------------------------------------------------------------------------
@@ -279,16 +394,22 @@ export class Checker {
   /** A response leaves. `keyOf` is the store's key for a sid. */
   async answered(call: Call, reply: Reply, keyOf: (sid: Uint8Array) => Promise<string>): Promise<ReadonlyArray<string>> {
     const order = ++this.history.order
-    const cookies = reply.setCookies.map(parseSetCookie).filter(({ name }) => name.startsWith(sessionCookie))
     const labels: Array<string> = []
     let given: Version | undefined
-    for (const cookie of cookies) {
-      if (cookie.deleted) {
-        labels.push("deletion")
-        if (!call.ended) this.violate("I2", `r${call.id} did not log out, and its response deletes the cookie`)
+    let tells = false
+    for (const setCookie of reply.setCookies.map(parseSetCookie)) {
+      const cookie = cookieOf(setCookie.name)
+      if (cookie === undefined) continue
+      if (cookie === "session") tells = true
+      if (setCookie.deleted) {
+        labels.push(`deletion of ${setCookie.name}`)
+        if (!call.ended && (cookie === "session" || !call.renewed)) {
+          this.violate("I2", `r${call.id} did not log out, and its response deletes ${setCookie.name}`)
+        }
       } else {
-        given = await this.#gives(call, reply, cookie, keyOf)
-        labels.push(given === undefined ? "unknown" : label(given))
+        const version = await this.#gives(call, reply, cookie, setCookie, keyOf)
+        if (cookie === "session") given = version
+        labels.push(version === undefined ? "unknown" : label(version))
       }
     }
     this.#hygiene(call, reply)
@@ -297,13 +418,14 @@ export class Checker {
     if (status >= 500 && !excused && call.action.ending !== "fail" && call.action.ending !== "die") {
       this.violate("I8", `r${call.id} answers ${status}, and nothing had failed`)
     }
-    if (status < 400) this.#keptItsWord(call, given, cookies.length > 0, order)
+    if (status < 400) this.#keptItsWord(call, given, tells, order)
     return labels
   }
 
   async #gives(
     call: Call,
     reply: Reply,
+    cookie: Cookie,
     { value }: SetCookie,
     keyOf: (sid: Uint8Array) => Promise<string>
   ): Promise<Version | undefined> {
@@ -317,7 +439,7 @@ export class Checker {
     if (!this.drawn.has(seen.sid)) this.violate("I5", `${who} sets a sid that was not drawn at random`)
     if (reply.status === 503 && !call.failed) this.violate("I1", `${who} answers 503 with a session cookie`)
     const version = this.history.versions.get(await keyOf(seen.sidBytes))
-    if (version === undefined) {
+    if (version === undefined || version.cookie !== cookie) {
       this.violate(
         record.refused ? "I2" : "I1",
         record.refused
@@ -328,33 +450,53 @@ export class Checker {
     }
     this.bySid.set(seen.sid, version)
     this.genuine.add(value)
-    const { chain } = version
+    this.#entitled(call, record, version)
     const name = label(version)
+    if (seen.touched && !record.touched.has(version)) {
+      this.violate("I1", `${who} sets a touched cookie of ${name}, and the store has not acknowledged the touch`)
+    }
+    if (!seen.touched) {
+      version.value ??= value
+      if (version.value !== value) this.violate("I4", `${who} sets another cookie of ${name} than others got`)
+    }
+    if (cookie === "remember") this.#remembers(who, version, seen)
+    return version
+  }
+
+  /** Whether a call may answer with this version. */
+  #entitled(call: Call, { loads, order }: Record, version: Version): void {
+    const who = `r${call.id}`
+    const name = label(version)
+    const { chain } = version
     const mine = version.maker === call
-    const since = mine ? version.order : record.loads[record.loads.length - 1]?.order ?? record.order
+    const since = mine ? version.order : loads[loads.length - 1]?.order ?? order
     if (chain.ended !== undefined && chain.ended.order < since) {
       this.violate("I2", `${who} sets the cookie of ${name}, a session that ${chain.ended.by} had ended before`)
     }
     if (mine && !version.acknowledged) {
       this.violate("I1", `${who} sets the cookie of ${name}, which the store has not acknowledged`)
     }
-    if (seen.touched && !record.touched.has(version)) {
-      this.violate("I1", `${who} sets a touched cookie of ${name}, and the store has not acknowledged the touch`)
+    if (!mine) {
+      const own = this.presentedBy(call).filter((presented) => presented.chain === chain)
+      const [presented] = own
+      if (presented === undefined) {
+        this.violate("I5", `${who} is handed ${name}, a session that is not its own`)
+      } else if (!own.some(({ epoch }) => epoch >= version.epoch)) {
+        this.violate("I5", `${who} presents ${label(presented)} and is handed ${name}, which a renewal made`)
+      }
     }
-    if (!mine && (record.version === undefined || record.version.chain !== chain)) {
-      this.violate("I5", `${who} is handed ${name}, a session that is not its own`)
-    }
-    if (!mine && record.version !== undefined && record.version.epoch < version.epoch) {
-      this.violate("I5", `${who} presents ${label(record.version)} and is handed ${name}, which a renewal made`)
-    }
-    if (version.replaced < record.order) {
+    if (version.replaced < order) {
       this.violate("I4", `${who} is handed ${name}, which had been replaced before it came`)
     }
-    if (!seen.touched) {
-      version.value ??= value
-      if (version.value !== value) this.violate("I4", `${who} sets another cookie of ${name} than others got`)
+  }
+
+  /** A remember cookie lives as long as its row. */
+  #remembers(who: string, version: Version, { createdAt, savedAt }: Glance): void {
+    const { rememberAbsoluteTimeout, rememberRollingTimeout } = this.times
+    const expected = Math.min(createdAt + rememberAbsoluteTimeout, savedAt + rememberRollingTimeout)
+    if (version.deadline !== expected) {
+      this.violate("Times", `${who} sets ${label(version)}, whose row ends ${version.deadline - expected} s after it`)
     }
-    return version
   }
 
   #hygiene(call: Call, { cacheControl, setCookies, status, vary }: Reply): void {
@@ -371,11 +513,7 @@ export class Checker {
     const record = this.recordOf(call)
     const who = `r${call.id}`
     const { loads } = record
-    const last = loads[loads.length - 1]?.standing
-    const own = last !== undefined && stands(last) ? last.version.chain : undefined
-    const end = (chain: Version["chain"] | undefined): void => {
-      if (chain !== undefined) chain.ended ??= { order, by: who }
-    }
+    const [entry] = loads
     if (call.noted && call.counts) {
       if (given === undefined) {
         if (!record.refused) this.violate("I3", `${who} answers well; what it wrote is neither stored nor refused`)
@@ -383,23 +521,32 @@ export class Checker {
         this.violate("I3", `${who} answers with ${label(given)}; what it wrote itself is lost`)
       }
     }
-    if (call.ended) end(own)
-    if (call.action.kind === "revoke" && call.target !== undefined) end(this.history.byHandle(call.target))
-    if (call.action.kind === "logoutElsewhere" && !record.swept) {
-      this.violate("I2", `${who} says that other sessions are ended, and the store was not asked`)
+    if (entry?.standing._tag === "Current" && entry.awaited && !record.noted) {
+      this.violate("Grace", `${who} is the first to present ${label(entry.standing.version)}, and the store is not told`)
     }
-    const [first] = loads
-    if (first?.standing._tag === "Current" && first.unseen && !record.noted) {
-      this.violate("Grace", `${who} is the first to present ${label(first.standing.version)}, and the store is not told`)
-    }
+    this.#ended(call, record, order)
+    const { cookie, first } = this.#way(record, call.sentAt, call.sentAt)
     if (
-      !tells && call.seen?.exists === true && first?.standing._tag === "Forwarded" && !call.faulted && !call.aborted &&
-      !record.refused && !call.ended
+      !tells && call.seen?.exists === true && !call.faulted && !call.aborted && !record.refused && !call.ended &&
+      (first?.standing._tag === "Forwarded" || (first?.standing._tag === "Current" && cookie === "remember"))
     ) {
       const { chain, epoch } = first.standing.version
       if (chain.ended === undefined && epoch === headOf(chain).epoch) {
         this.violate("I4", `${who} presents ${label(first.standing.version)}, and is not told its successor`)
       }
+    }
+  }
+
+  /** What was acknowledged as ended has ended, whatever the store was told. */
+  #ended(call: Call, { loads, swept }: Record, order: number): void {
+    const end = (chain: Chain | undefined): void => {
+      if (chain !== undefined) chain.ended ??= { order, by: `r${call.id}` }
+    }
+    const last = loads[loads.length - 1]?.standing
+    if (call.ended && last !== undefined && stands(last)) end(last.version.chain)
+    if (call.action.kind === "revoke" && call.target !== undefined) end(this.history.byHandle(call.target))
+    if (call.action.kind === "logoutElsewhere" && !swept) {
+      this.violate("I2", `r${call.id} says that other sessions are ended, and the store was not asked`)
     }
   }
 
@@ -409,18 +556,12 @@ export class Checker {
   }
 }
 
-const stands = (
-  standing: Standing
-): standing is Extract<Standing, { readonly _tag: "Current" | "Forwarded" }> =>
-  standing._tag === "Current" || standing._tag === "Forwarded"
-
-const waitsFor = (standing: Standing): boolean =>
-  standing._tag === "Current" && standing.head.chain.versions.some((version) =>
-    version !== standing.head && version.epoch === standing.head.epoch && version.graceEnds === undefined
-  )
+const added = (notes: ReadonlyArray<string>, note: string | undefined): ReadonlyArray<string> =>
+  note === undefined ? notes : [...notes, note]
 
 /** Whether a request has no way on. */
-const isOver = ({ _tag }: Standing): boolean => _tag === "Ended" || _tag === "Renewed" || _tag === "Expired"
+const isOver = ({ _tag }: Standing): boolean =>
+  _tag === "Ended" || _tag === "Renewed" || _tag === "Expired" || _tag === "Dropped"
 
 const opened = (who: string, standing: Standing): [Invariant, string] => {
   switch (standing._tag) {
@@ -430,6 +571,8 @@ const opened = (who: string, standing: Standing): [Invariant, string] => {
       return ["I2", `${who} opens ${label(standing.version)}; ${standing.version.chain.ended?.by} has ended the session`]
     case "Renewed":
       return ["I5", `${who} opens ${label(standing.version)}, from before a renewal`]
+    case "Dropped":
+      return ["I4", `${who} opens ${label(standing.version)}, which was replaced for good`]
     case "Spent":
       return ["Grace", `${who} opens ${label(standing.version)}, whose grace is over`]
     case "Expired":

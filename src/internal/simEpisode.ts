@@ -6,10 +6,10 @@ import { address } from "./simApp.ts"
 import type { App } from "./simApp.ts"
 import { Call } from "./simCall.ts"
 import type { Action, Reply } from "./simCall.ts"
-import { Checker } from "./simChecker.ts"
+import { Checker, cookieNames } from "./simChecker.ts"
 import { glance, parseSetCookie, textOf } from "./simCookie.ts"
 import { label } from "./simHistory.ts"
-import type { Times, Version } from "./simHistory.ts"
+import type { Cookie, Times, Version } from "./simHistory.ts"
 import type { AtRest } from "./simPort.ts"
 import * as Random from "./simRandom.ts"
 import { text } from "./simScript.ts"
@@ -43,6 +43,7 @@ const audited: Action = {
   user: "",
   look: true,
   pause: "none",
+  remember: true,
   early: false,
   ending: "empty"
 }
@@ -58,7 +59,7 @@ export class Episode {
   readonly jars = new Map<string, Jar>()
   readonly calls = new Map<number, Call>()
   /** What responses set, by the number of the request. */
-  readonly issued = new Map<number, string>()
+  readonly issued = new Map<number, Map<Cookie, string>>()
   readonly counts: Counts = { sessions: 0, requests: 0, operations: 0, faults: 0, crashes: 0 }
   readonly #setting: Setting
   readonly #bytes: Random.Source
@@ -97,8 +98,8 @@ export class Episode {
   }
 
   /** The version whose cookie is in a jar. */
-  held(name: string): Version | undefined {
-    const value = this.jar(name).get(cookieName)
+  held(name: string, cookie: Cookie = "session"): Version | undefined {
+    const value = this.jar(name).get(cookieNames[cookie])
     const seen = value === undefined ? undefined : glance(value)
     return seen === undefined ? undefined : this.checker.bySid.get(seen.sid)
   }
@@ -166,6 +167,9 @@ export class Episode {
       case "Crash":
         this.#crash(step.server)
         break
+      case "Restart":
+        if (this.jar(step.browser).delete(cookieNames.session)) this.#tell(text(step))
+        break
       case "Plant":
         this.#plant(step.from, step.to)
         break
@@ -177,12 +181,14 @@ export class Episode {
   }
 
   async #send(step: Extract<Step, { readonly _tag: "Send" }>): Promise<void> {
-    const replayed = step.replayed === undefined ? undefined : this.issued.get(step.replayed)
+    const replayed = step.replayed && this.issued.get(step.replayed.of)?.get(step.replayed.cookie)
     if (step.replayed !== undefined && replayed === undefined) return
     const target = step.target === undefined ? undefined : this.held(step.target)
     if (step.target !== undefined && target === undefined) return
     const value = step.forged === undefined ? replayed : forge(step.forged, replayed, this.now, this.#made)
-    const cookies = value === undefined ? new Map(this.jar(step.sender)) : new Map([[cookieName, value]])
+    const cookies = value === undefined
+      ? new Map(this.jar(step.sender))
+      : new Map([[cookieNames[step.replayed?.cookie ?? "session"], value]])
     await this.#request(step.call, step.sender, step.action, cookies, target, text(step))
   }
 
@@ -208,8 +214,12 @@ export class Episode {
     this.counts.requests++
     if (action.user !== "") this.#users.add(action.user)
     this.checker.sent(call)
-    const { version } = this.checker.recordOf(call)
-    const presents = version !== undefined ? label(version) : cookies.size > 0 ? "a cookie of its own making" : "no cookie"
+    const presented = this.checker.presentedBy(call)
+    const presents = presented.length > 0
+      ? presented.map(label).join(", ")
+      : cookies.size > 0
+      ? "nothing that a response has set"
+      : "no cookie"
     this.#tell(`${line} (${presents})`)
     const header = Array.from(cookies, ([name, value]) => `${name}=${value}`).join("; ")
     const request = new Request(address, {
@@ -283,9 +293,9 @@ export class Episode {
   }
 
   #plant(from: string, to: string): void {
-    const value = this.jar(from).get(cookieName)
-    if (value === undefined) return
-    this.jar(to).set(cookieName, value)
+    const jar = this.jar(from)
+    if (jar.size === 0) return
+    for (const [name, value] of jar) this.jar(to).set(name, value)
     this.#tell(text({ _tag: "Plant", from, to }))
   }
 
@@ -311,9 +321,12 @@ export class Episode {
       this.#answered.add(call)
       const labels = await this.checker.answered(call, reply, (sid) => this.#keyOf(sid))
       this.#tell(`  r${call.id}: ${reply.status}${labels.length === 0 ? "" : `, Set-Cookie ${labels.join(", ")}`}`)
+      const issued = new Map<Cookie, string>()
       for (const { deleted, name, value } of reply.setCookies.map(parseSetCookie)) {
-        if (name === cookieName && !deleted) this.issued.set(call.id, value)
+        const cookie = name === cookieNames.session ? "session" : name === cookieNames.remember ? "remember" : undefined
+        if (cookie !== undefined && !deleted) issued.set(cookie, value)
       }
+      if (issued.size > 0) this.issued.set(call.id, issued)
     }
   }
 
@@ -341,7 +354,7 @@ export class Episode {
     for (const bytes of this.#successors.slice(0, most.rows)) {
       for (const stolen of [bytes.slice(0, 82), bytes.slice(-82)]) {
         if (this.checker.violation !== undefined) return
-        await this.#audit("thief", Base64Url.encode(stolen))
+        for (const cookie of cookies) await this.#audit("thief", new Map([[cookieNames[cookie], Base64Url.encode(stolen)]]))
       }
     }
   }
@@ -374,19 +387,19 @@ export class Episode {
 
   /** The cookies in the jars, and old ones. */
   async #auditAll(): Promise<void> {
-    const values = new Set([...this.jars.values()].flatMap((jar) => jar.get(cookieName) ?? []))
-    for (const value of this.issued.values()) {
-      if (values.size < most.cookies) values.add(value)
-    }
-    for (const value of values) {
+    const kept = [...this.jars.values()].filter(({ size }) => size > 0).map((jar) => new Map(jar))
+    const alone = [...this.issued.values()].flatMap((issued) =>
+      Array.from(issued, ([cookie, value]): Jar => new Map([[cookieNames[cookie], value]]))
+    )
+    for (const jar of [...kept, ...alone.slice(0, most.cookies)]) {
       if (this.checker.violation !== undefined) return
-      await this.#audit("auditor", value)
+      await this.#audit("auditor", jar)
     }
   }
 
-  async #audit(sender: string, value: string): Promise<void> {
+  async #audit(sender: string, jar: Jar): Promise<void> {
     const id = this.#next++
-    await this.#request(id, sender, audited, new Map([[cookieName, value]]), undefined, `${sender} asks with r${id}`)
+    await this.#request(id, sender, audited, jar, undefined, `${sender} asks with r${id}`)
     await this.#drain()
   }
 
@@ -403,7 +416,7 @@ export class Episode {
   }
 }
 
-export const cookieName = "__Host-session"
+const cookies: ReadonlyArray<Cookie> = ["session", "remember"]
 
 /** Whether the library says how long it waits. A handler's own use of the store is the handler's. */
 const bounded = ({ call, name }: Operation): boolean =>

@@ -1,7 +1,7 @@
 /**
- * What the simulated store was made to do, in order: the sessions, and the chain
- * of versions of each. Written without a look at the library: what should be
- * visible to whom follows from this alone.
+ * What the simulated store was made to do, in order: the sessions, and the chains
+ * of versions of their two cookies. Written without a look at the library: what
+ * should be visible to whom follows from this alone.
  */
 import type { Call } from "./simCall.ts"
 
@@ -13,35 +13,50 @@ export interface Times {
   readonly touchThreshold: number
   readonly staleTtl: number
   readonly commitTimeout: number
+  /** Whether there are remember cookies at all. */
+  readonly remember: boolean
+  readonly rememberRollingTimeout: number
+  readonly rememberAbsoluteTimeout: number
 }
+
+export type Cookie = "session" | "remember"
 
 export interface Chain {
   readonly number: number
   readonly handle: string
-  readonly createdAt: number
-  /** Oldest first; the last one stands. */
+  /** Of the session cookie, oldest first; the last one stands. */
   readonly versions: [Version, ...Array<Version>]
+  /** Of the remember cookie. */
+  readonly remembers: Array<Version>
   /** When it was ended, as a place in the order of all events, and by what. */
   ended: { readonly order: number; readonly by: string } | undefined
 }
 
 export interface Version {
+  readonly cookie: Cookie
   readonly chain: Chain
   readonly number: number
   readonly key: string
   /** How many explicit renewals there were before it. */
   readonly epoch: number
+  /** How many rescues: each leaves the session cookies before it nothing. */
+  readonly era: number
   readonly notes: ReadonlyArray<string>
   readonly subject: string | undefined
   readonly maker: Call
   readonly order: number
+  readonly createdAt: number
   readonly savedAt: number
+  /** Of a remember cookie's, as the store was told. */
+  readonly deadline: number
   /** The last touch, or the save. */
   usedAt: number
   /** Whether the store's word of it reached its maker. */
   acknowledged: boolean
   /** Place in the order at which it was replaced. */
   replaced: number
+  /** Whether it was replaced by one that it does not lead to. */
+  dropped: boolean
   /** Unix seconds until which it is honoured, once somebody has presented a successor. */
   graceEnds: number | undefined
   /** The cookie that holds it, before any touch. */
@@ -51,22 +66,46 @@ export interface Version {
 /** What a key opens at some moment, and what that rests on. */
 export type Standing =
   | { readonly _tag: "Unknown" }
-  | { readonly _tag: "Ended" | "Renewed" | "Spent" | "Expired"; readonly version: Version }
+  | { readonly _tag: "Ended" | "Renewed" | "Dropped" | "Spent" | "Expired"; readonly version: Version }
+  /** `head` is the version of the session cookie that stands. */
   | { readonly _tag: "Current" | "Forwarded"; readonly version: Version; readonly head: Version }
+
+export type Stands = Extract<Standing, { readonly head: Version }>
+
+export const stands = (standing: Standing): standing is Stands =>
+  standing._tag === "Current" || standing._tag === "Forwarded"
 
 export const headOf = ({ versions }: Chain): Version => versions[versions.length - 1] ?? versions[0]
 
-export const label = ({ chain, number }: Version): string => `s${chain.number}.v${number}`
+const rememberOf = ({ remembers }: Chain): Version | undefined => remembers[remembers.length - 1]
+
+export const label = ({ chain, cookie, number }: Version): string =>
+  `s${chain.number}.${cookie === "session" ? "v" : "remember"}${number}`
 
 const after = (since: number, timeout: number): number => timeout === 0 ? Infinity : since + timeout
 
-/** The last second at which a version can be used that was last used then. */
+/** The last second at which a session cookie's version can be used that was last used then. */
 export const lastSecond = (version: Version, usedAt: number, times: Times): number =>
   Math.min(
-    after(version.chain.createdAt, times.absoluteTimeout),
+    after(version.createdAt, times.absoluteTimeout),
     after(version.savedAt, times.rollingTimeout),
     after(usedAt, times.idlingTimeout)
   )
+
+/** Whether older versions wait for this one to be presented, before their grace begins. */
+export const isAwaited = (standing: Standing): boolean =>
+  standing._tag === "Current" && standing.version.cookie === "session" && waiting(standing.version.chain).length > 0
+
+const waiting = (chain: Chain): ReadonlyArray<Version> => {
+  const head = headOf(chain)
+  return [...chain.versions, ...chain.remembers].filter((version) =>
+    version.replaced < Infinity && !version.dropped && version.graceEnds === undefined && version.epoch === head.epoch &&
+    (version.cookie === "remember" || version.era === head.era)
+  )
+}
+
+/** What a save says of a version. */
+type Fields = Pick<Version, "key" | "maker" | "notes" | "subject" | "savedAt" | "createdAt" | "epoch" | "era">
 
 export class History {
   readonly times: Times
@@ -83,66 +122,82 @@ export class History {
   standing(key: string, now: number): Standing {
     const version = this.versions.get(key)
     if (version === undefined) return { _tag: "Unknown" }
-    const head = headOf(version.chain)
-    if (version.chain.ended !== undefined) return { _tag: "Ended", version }
+    const { chain, cookie } = version
+    const head = headOf(chain)
+    if (chain.ended !== undefined) return { _tag: "Ended", version }
     if (version.epoch < head.epoch) return { _tag: "Renewed", version }
-    if (lastSecond(head, head.usedAt, this.times) < now) return { _tag: "Expired", version }
-    if (version === head) return { _tag: "Current", version, head }
+    if (version.dropped || (cookie === "session" && version.era < head.era)) return { _tag: "Dropped", version }
+    const current = cookie === "session" ? head : rememberOf(chain) ?? version
+    const end = cookie === "session" ? lastSecond(head, head.usedAt, this.times) : current.deadline
+    if (end < now) return { _tag: "Expired", version }
+    if (version === current) return { _tag: "Current", version, head }
     return version.graceEnds !== undefined && now > version.graceEnds
       ? { _tag: "Spent", version }
       : { _tag: "Forwarded", version, head }
   }
 
-  create(
-    fields: Pick<Version, "key" | "maker" | "notes" | "subject" | "savedAt"> & { readonly handle: string }
-  ): Version {
-    const { handle, ...rest } = fields
+  create(handle: string, fields: Fields): Version {
     const versions: Array<Version> = []
-    const chain = {
+    const chain: Chain = {
       number: this.chains.length + 1,
       handle,
-      createdAt: fields.savedAt,
       // It has its first version before anybody sees it.
-      versions: versions as Chain["versions"],
+      versions: versions as unknown as Chain["versions"],
+      remembers: [],
       ended: undefined
     }
     this.chains.push(chain)
-    return this.#add(chain, { ...rest, epoch: 0 })
+    return this.#add(chain, "session", fields, Infinity)
   }
 
-  replace(
-    old: Version,
-    fields: Pick<Version, "key" | "maker" | "notes" | "subject" | "savedAt" | "epoch">
-  ): Version {
+  replace(old: Version, fields: Fields): Version {
     old.replaced = Math.min(old.replaced, this.order)
-    return this.#add(old.chain, fields)
+    return this.#add(old.chain, "session", fields, Infinity)
   }
 
-  #add(
-    chain: Chain,
-    fields: Pick<Version, "key" | "maker" | "notes" | "subject" | "savedAt" | "epoch">
-  ): Version {
+  /** A remember cookie goes with a version; the one before leads to it if it is `replaces`. */
+  remember(beside: Version, key: string, deadline: number, replaces: string | undefined): Version {
+    const { chain } = beside
+    const before = rememberOf(chain)
+    if (before !== undefined) {
+      before.replaced = Math.min(before.replaced, this.order)
+      if (before.key !== replaces) before.dropped = true
+    }
+    return this.#add(chain, "remember", { ...beside, key }, deadline)
+  }
+
+  #add(chain: Chain, cookie: Cookie, fields: Fields, deadline: number): Version {
+    const { createdAt, epoch, era, key, maker, notes, savedAt, subject } = fields
+    const list: Array<Version> = cookie === "session" ? chain.versions : chain.remembers
     const version: Version = {
-      ...fields,
+      cookie,
       chain,
-      number: chain.versions.length + 1,
+      number: list.length + 1,
+      key,
+      epoch,
+      era,
+      notes,
+      subject,
+      maker,
       order: this.order,
-      usedAt: fields.savedAt,
+      createdAt,
+      savedAt,
+      deadline,
+      usedAt: savedAt,
       acknowledged: false,
       replaced: Infinity,
+      dropped: false,
       graceEnds: undefined,
       value: undefined
     }
-    chain.versions.push(version)
-    this.versions.set(version.key, version)
+    list.push(version)
+    this.versions.set(key, version)
     return version
   }
 
-  /** Somebody has presented a version: those before it have only their grace left. */
+  /** Somebody has presented what stands: what it replaced has only its grace left. */
   saw(version: Version, now: number): void {
-    for (const earlier of version.chain.versions) {
-      if (earlier.order < version.order) earlier.graceEnds ??= now + this.times.staleTtl
-    }
+    for (const earlier of waiting(version.chain)) earlier.graceEnds = now + this.times.staleTtl
   }
 
   end(chain: Chain | undefined, by: string): void {

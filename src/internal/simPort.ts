@@ -6,7 +6,7 @@ import type { Call } from "./simCall.ts"
 import type { Checker } from "./simChecker.ts"
 import { textOf } from "./simCookie.ts"
 import { label } from "./simHistory.ts"
-import type { Version } from "./simHistory.ts"
+import type { Cookie, Version } from "./simHistory.ts"
 import type { Watch, World } from "./simWorld.ts"
 
 /** What is at rest must not say. */
@@ -34,43 +34,62 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
     return version === undefined ? "?" : label(version)
   }
   const words = ({ index }: Row): ReadonlyArray<string> => index.map(({ subject }) => subject)
+  /** What is given to the store, and what a thief of its rows would try. */
+  const written = (call: Call, operation: string, row: Row, successor: Uint8Array | undefined): void => {
+    const { remember } = row
+    const successors = [successor, remember?.replaces?.successor].flatMap((bytes) => bytes ?? [])
+    const bytes = [row, ...(remember === undefined ? [] : [remember])].flatMap(({ data, key }) => [key, data])
+    atRest().check(call, operation, [...bytes, ...successors], words(row))
+    successors.forEach(atRest().sealed)
+  }
   /** A write of a version, and the checker's own idea of it. */
   const writing = <A>(
     observe: (answer: A) => Version | undefined,
     tell: (answer: A) => string,
     row: Row,
+    replaces: Uint8Array | undefined,
     now: number
   ): Watch<A> => {
-    let version: Version | undefined
+    let versions: ReadonlyArray<Version> = []
     return on(
       (answer) => {
-        version = observe(answer)
+        const version = observe(answer)
         if (version === undefined) return tell(answer)
         checker().keeps(version, row.deadline, now)
-        return `${tell(answer)} ${label(version)}`
+        const { remember } = row
+        const beside = remember && checker().remembered(
+          version,
+          textOf(remember.key),
+          remember.deadline,
+          replaces && textOf(replaces)
+        )
+        versions = beside === undefined ? [version] : [version, beside]
+        return `${tell(answer)} ${versions.map(label).join(", ")}`
       },
       () => {
-        if (version !== undefined) version.acknowledged = true
+        for (const version of versions) version.acknowledged = true
       }
     )
   }
+  const loading = (cookie: Cookie, load: Port["load"]): Port["load"] => (key, now) =>
+    world.operation(cookie === "session" ? "load" : "loadRemember", nameOf(key), load(key, now), (call) =>
+      on((row) => {
+        checker().loaded(call, cookie, textOf(key), now)
+        return row?._tag ?? "none"
+      }))
   return {
-    load: (key, now) =>
-      world.operation("load", nameOf(key), store.load(key, now), (call) =>
-        on((row) => {
-          checker().loaded(call, textOf(key), now)
-          return row?._tag ?? "none"
-        })),
-    loadRemember: (key, now) => store.loadRemember(key, now),
+    load: loading("session", store.load),
+    loadRemember: loading("remember", store.loadRemember),
     create: (row, now) =>
       world.operation("create", "", store.create(row, now), (call) => {
         const { intent } = call
         checker().wrote(call, "create", now)
-        atRest().check(call, "create", [row.key, row.data], words(row))
+        written(call, "create", row, undefined)
         return writing(
           (answer) => answer === "Created" ? checker().created(intent, textOf(row.key), row.handle, now) : undefined,
           (answer) => answer,
           row,
+          undefined,
           now
         )
       }),
@@ -78,16 +97,28 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
       world.operation("supersede", nameOf(old), store.supersede(old, row, successor, now), (call) => {
         const { intent } = call
         checker().wrote(call, "supersede", now)
-        atRest().check(call, "supersede", [row.key, row.data, successor ?? new Uint8Array()], words(row))
-        if (successor !== undefined) atRest().sealed(successor)
+        written(call, "supersede", row, successor)
         return writing(
           ({ _tag }) => checker().superseded(intent, textOf(old), textOf(row.key), now, _tag === "Done"),
           ({ _tag }) => _tag,
           row,
+          row.remember?.replaces?.key,
           now
         )
       }),
-    rescue: (old, row, successor, now) => store.rescue(old, row, successor, now),
+    rescue: (old, row, successor, now) =>
+      world.operation("rescue", nameOf(old), store.rescue(old, row, successor, now), (call) => {
+        const { intent } = call
+        checker().wrote(call, "rescue", now)
+        written(call, "rescue", row, successor)
+        return writing(
+          ({ _tag }) => checker().rescued(intent, textOf(old), textOf(row.key), now, _tag === "Done"),
+          ({ _tag }) => _tag,
+          row,
+          old,
+          now
+        )
+      }),
     touch: (key, touch, now) => {
       const { deadline, seen } = touch
       const kind = deadline === undefined ? "note" : "touch"

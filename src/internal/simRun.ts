@@ -46,13 +46,19 @@ const variants: readonly [Variant, ...Array<Variant>] = [
   variant({ idlingTimeout: 900, rollingTimeout: 3600, absoluteTimeout: 86_400, touchThreshold: 60, staleTtl: 10 }),
   variant(
     { idlingTimeout: 0, rollingTimeout: 300, absoluteTimeout: 1200, touchThreshold: 60, staleTtl: 10 },
-    { onReuse: "revoke" }
+    { onReuse: "revoke" },
+    { rolling: 2000, absolute: 5000 }
   ),
   variant(
     { idlingTimeout: 200, rollingTimeout: 0, absoluteTimeout: 0, touchThreshold: 30, staleTtl: 3 },
     { onGone: "fail" }
   ),
-  variant({ idlingTimeout: 100, rollingTimeout: 120, absoluteTimeout: 300, touchThreshold: 20, staleTtl: 0 })
+  variant({ idlingTimeout: 100, rollingTimeout: 120, absoluteTimeout: 300, touchThreshold: 20, staleTtl: 0 }),
+  variant(
+    { idlingTimeout: 100, rollingTimeout: 120, absoluteTimeout: 300, touchThreshold: 20, staleTtl: 5 },
+    {},
+    { rolling: 400, absolute: 700 }
+  )
 ]
 
 interface Variant {
@@ -61,8 +67,18 @@ interface Variant {
   readonly onReuseRevokes: boolean
 }
 
-function variant(timeouts: Omit<Times, "commitTimeout">, rest: Pick<Settings, "onReuse" | "onGone"> = {}): Variant {
-  const times = { ...timeouts, commitTimeout: 5 }
+function variant(
+  timeouts: Pick<Times, "absoluteTimeout" | "idlingTimeout" | "rollingTimeout" | "staleTtl" | "touchThreshold">,
+  rest: Pick<Settings, "onReuse" | "onGone"> = {},
+  remember?: { readonly rolling: number; readonly absolute: number }
+): Variant {
+  const times: Times = {
+    ...timeouts,
+    commitTimeout: 5,
+    remember: remember !== undefined,
+    rememberRollingTimeout: remember?.rolling ?? 3600,
+    rememberAbsoluteTimeout: remember?.absolute ?? 7200
+  }
   return {
     times,
     settings: {
@@ -72,7 +88,12 @@ function variant(timeouts: Omit<Times, "commitTimeout">, rest: Pick<Settings, "o
       absoluteTimeout: `${times.absoluteTimeout} seconds`,
       touchThreshold: `${times.touchThreshold} seconds`,
       staleTtl: `${times.staleTtl} seconds`,
-      commitTimeout: `${times.commitTimeout} seconds`
+      commitTimeout: `${times.commitTimeout} seconds`,
+      remember: times.remember,
+      // PBKDF2 makes no difference here, but for the time that it takes.
+      rememberSafety: "None",
+      rememberRollingTimeout: `${times.rememberRollingTimeout} seconds`,
+      rememberAbsoluteTimeout: `${times.rememberAbsoluteTimeout} seconds`
     },
     onReuseRevokes: rest.onReuse === "revoke"
   }

@@ -4,6 +4,7 @@
  * something: a step that is about nothing does nothing.
  */
 import type { Action } from "./simCall.ts"
+import type { Cookie } from "./simHistory.ts"
 
 /** What becomes of an operation that waits at the store's door. */
 export type Fate =
@@ -23,8 +24,8 @@ export type Step =
     /** Whose cookies it carries. */
     readonly sender: string
     readonly action: Action
-    /** Where it carries an old cookie instead: the request whose response set it. */
-    readonly replayed: number | undefined
+    /** Where it carries an old cookie instead: the request whose response set it, and which of the two. */
+    readonly replayed: { readonly of: number; readonly cookie: Cookie } | undefined
     /** What was done to that cookie, or that it is made up. */
     readonly forged: "stretched" | "made up" | undefined
     /** Whose session it ends by its handle. */
@@ -34,14 +35,17 @@ export type Step =
   | { readonly _tag: "Deliver" | "Lose" | "Abort"; readonly call: number }
   | { readonly _tag: "Advance"; readonly seconds: number }
   | { readonly _tag: "Crash"; readonly server: number }
+  /** A browser is closed, and its session cookies are gone. */
+  | { readonly _tag: "Restart"; readonly browser: string }
   /** The attacker's cookie gets into another's browser. */
   | { readonly _tag: "Plant"; readonly from: string; readonly to: string }
   /** Nothing answers, until all who wait must have given up. */
   | { readonly _tag: "Stall" }
 
-const actionText = ({ early, ending, kind, look, pause, user }: Action): string =>
+const actionText = ({ early, ending, kind, look, pause, remember, user }: Action): string =>
   [
     kind === "login" || kind === "logoutElsewhere" ? `${kind} ${user}` : kind,
+    ...(remember ? [] : ["not to be remembered"]),
     ...(look ? [] : ["blind"]),
     ...(pause === "none" ? [] : [`slow ${pause}`]),
     ...(early ? ["commits early"] : []),
@@ -52,7 +56,7 @@ const actionText = ({ early, ending, kind, look, pause, user }: Action): string 
 export const text = (step: Step): string => {
   switch (step._tag) {
     case "Send": {
-      const replay = step.replayed === undefined ? "" : `, with the cookie that r${step.replayed} got`
+      const replay = step.replayed === undefined ? "" : `, with the ${step.replayed.cookie} cookie that r${step.replayed.of} got`
       const forged = step.forged === undefined ? "" : `, ${step.forged}`
       const target = step.target === undefined ? "" : ` of ${step.target}`
       return `${step.sender} sends r${step.call}: ${actionText(step.action)}${target}${replay}${forged}`
@@ -69,8 +73,10 @@ export const text = (step: Step): string => {
       return `${step.seconds} s pass`
     case "Crash":
       return `server ${step.server} crashes`
+    case "Restart":
+      return `${step.browser} is closed, and opened again`
     case "Plant":
-      return `${step.from} plants its cookie on ${step.to}`
+      return `${step.from} plants its cookies on ${step.to}`
     case "Stall":
       return "the store does not answer"
   }
