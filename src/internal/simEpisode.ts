@@ -51,7 +51,7 @@ const audited: Action = {
 const written: Action = { ...audited, kind: "note" }
 
 /** As many old cookies and stolen rows as are tried at the end of an episode, and as many visits as are paid then. */
-const most = { cookies: 12, rows: 4, visits: 8 }
+const most = { cookies: 8, rows: 2, visits: 8 }
 
 export class Episode {
   readonly checker: Checker
@@ -68,6 +68,7 @@ export class Episode {
   /** Whether it ends with a user who keeps coming back. */
   readonly #patient: boolean
   readonly #successors: Array<Uint8Array> = []
+  readonly #sids = new Map<string, string>()
   readonly #users = new Set<string>()
   #next = 1_000
   readonly #answered = new Set<Call>()
@@ -110,7 +111,10 @@ export class Episode {
 
   randomBytes(size: number): Uint8Array {
     const bytes = Uint8Array.from({ length: size }, () => this.#bytes.below(256))
-    if (size === 32) this.checker.drawn.add(textOf(bytes))
+    if (size === 32) {
+      this.checker.drawn.add(textOf(bytes))
+      this.#sids.set(textOf(bytes), Base64Url.encode(bytes))
+    }
     return bytes
   }
 
@@ -122,8 +126,8 @@ export class Episode {
         if (written.includes("plaintext of ")) {
           return this.checker.violate("I6", `r${call.id} has the store ${operation} readable data`)
         }
-        for (const sid of this.checker.drawn) {
-          if (written.includes(sid) || written.includes(base64(sid))) {
+        for (const [sid, encoded] of this.#sids) {
+          if (written.includes(sid) || written.includes(encoded)) {
             return this.checker.violate("I6", `r${call.id} has the store ${operation} a sid`)
           }
         }
@@ -421,8 +425,6 @@ const cookies: ReadonlyArray<Cookie> = ["session", "remember"]
 /** Whether the library says how long it waits. A handler's own use of the store is the handler's. */
 const bounded = ({ call, name }: Operation): boolean =>
   name !== "pause" && !(call.stage === "Handling" && (name === "revoke" || name === "revokeAll"))
-
-const base64 = (text: string): string => Base64Url.encode(Uint8Array.from(text, (char) => char.charCodeAt(0)))
 
 /** A cookie that no response has set: used more recently than it was, or from the first byte to the last. */
 const forge = (
