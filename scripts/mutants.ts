@@ -3,8 +3,8 @@
  * many simulated sessions.
  */
 import { Console, Effect } from "effect"
-import { kill } from "../test/fixtures/kill.ts"
 import { mutants as mistakes } from "../test/fixtures/brokenStates.ts"
+import { kill } from "../test/fixtures/kill.ts"
 import { controls, mutants } from "../test/fixtures/mutants.ts"
 
 const seed = Number(process.argv[2] ?? 1)
@@ -19,7 +19,13 @@ const simulated = Effect.fnUntraced(function*({ fault, name, stack }: typeof mut
 
 const modelled = Effect.fnUntraced(function*({ fault, kills, name }: typeof mistakes[number]) {
   const killed = yield* Effect.promise(kills)
-  yield* row(name, `\`${fault.replaceAll("|", "\\|").replaceAll(/\s+/g, " ")}\``, killed ? "model" : "**nothing**", "", "")
+  yield* row(
+    name,
+    `\`${fault.replaceAll("|", "\\|").replaceAll(/\s+/g, " ")}\``,
+    killed ? "model" : "**nothing**",
+    "",
+    ""
+  )
   return killed
 })
 

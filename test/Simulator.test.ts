@@ -69,17 +69,20 @@ describe("a seed", () => {
 })
 
 describe("a failure", () => {
-  live("is short, and can be read", () =>
-    Effect.map(Simulator.run({ layer: forgetful, seed: 7, sessions: 1000 }), ({ failure }) => {
-      if (failure === undefined) return assert.fail("Nothing was found")
-      assert.strictEqual(failure.invariant, "I2")
-      assert.isTrue(failure.reproducible)
-      assert.isAtMost(failure.steps, 10)
-      const text = Simulator.format(failure)
-      assert.match(text, /^I2: r\d+ opens s1\.v1; r\d+ has ended the session\nseed \d+\n/)
-      assert.match(text, /alice's phone sends r\d+: /)
-      assert.match(text, /create -> Created s1\.v1/)
-    }))
+  live(
+    "is short, and can be read",
+    () =>
+      Effect.map(Simulator.run({ layer: forgetful, seed: 7, sessions: 1000 }), ({ failure }) => {
+        if (failure === undefined) return assert.fail("Nothing was found")
+        assert.strictEqual(failure.invariant, "I2")
+        assert.isTrue(failure.reproducible)
+        assert.isAtMost(failure.steps, 10)
+        const text = Simulator.format(failure)
+        assert.match(text, /^I2: r\d+ opens s1\.v1; r\d+ has ended the session\nseed \d+\n/)
+        assert.match(text, /alice's phone sends r\d+: /)
+        assert.match(text, /create -> Created s1\.v1/)
+      })
+  )
 
   live("of the layer is the simulation's", () =>
     Effect.map(
@@ -91,7 +94,9 @@ describe("a failure", () => {
 describe("in Postgres", () => {
   const layer = PgSessionStore.layer.pipe(Layer.provide(layerClient()), Layer.provide(layerDatabase))
   for (const [name, seed] of seeds) {
-    live(`sessions keep their promises, from ${name}`, () =>
-      Effect.map(Effect.orDie(Simulator.run({ layer, seed, sessions: runs(40) })), holds))
+    live(
+      `sessions keep their promises, from ${name}`,
+      () => Effect.map(Effect.orDie(Simulator.run({ layer, seed, sessions: runs(40) })), holds)
+    )
   }
 })

@@ -16,7 +16,10 @@ describe("finds", () => {
 
 describe("does not find", () => {
   for (const { fault, name, stack } of controls) {
-    it.live(`${name}: ${fault}`, () =>
-      Effect.map(kill(stack, 1, 1500), ({ failure }) => assert.strictEqual(failure, undefined)), 120_000)
+    it.live(
+      `${name}: ${fault}`,
+      () => Effect.map(kill(stack, 1, 1500), ({ failure }) => assert.strictEqual(failure, undefined)),
+      120_000
+    )
   }
 })

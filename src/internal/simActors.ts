@@ -1,10 +1,10 @@
 /** Who does what next: browsers, an attacker, the network, the store, time. All of it is chance, from a seed. */
 import type { Action, Call } from "./simCall.ts"
-import { cookieNames } from "./simChecker.ts"
 import { glance } from "./simCookie.ts"
 import type { Episode } from "./simEpisode.ts"
 import type { Cookie } from "./simHistory.ts"
 import type { Source } from "./simRandom.ts"
+import { cookieNames } from "./simRecord.ts"
 import type { Fate, Step } from "./simScript.ts"
 
 /** What goes wrong in a simulation. */
@@ -47,7 +47,8 @@ const visits: Kinds = [
   "revoke"
 ]
 
-const userOf = (sender: string): string => sender.startsWith("alice") ? users[0] : sender === attacker ? attacker : users[1]
+const userOf = (sender: string): string =>
+  sender.startsWith("alice") ? users[0] : sender === attacker ? attacker : users[1]
 
 /** How an episode goes: crowded or quiet, hurried or slow. */
 interface Temper {
@@ -226,28 +227,30 @@ export class Actors {
   #moments(episode: Episode): ReadonlyArray<number> {
     const { checker, jars, now, times } = episode
     const { regular } = this.#temper
-    const ofCookies = [...jars.values()].flatMap((jar) => {
-      const seen = glance(jar.get(cookieNames.session) ?? "")
-      if (seen === undefined) return []
-      const when = (timeout: number, moments: ReadonlyArray<number>): ReadonlyArray<number> => timeout > 0 ? moments : []
-      const dues = [
-        ...when(times.rollingTimeout, [seen.savedAt + Math.ceil(times.rollingTimeout * 0.75)]),
-        ...when(times.idlingTimeout, [seen.usedAt + times.touchThreshold])
-      ]
-      const ends = [
-        ...when(times.rollingTimeout, [seen.savedAt + times.rollingTimeout]),
-        ...when(times.idlingTimeout, [seen.usedAt + times.idlingTimeout])
-      ]
-      return [
-        ...dues,
-        ...dues,
-        ...when(times.absoluteTimeout, [seen.createdAt + times.absoluteTimeout]),
-        ...(regular ? [] : ends)
-      ]
-    })
-    const ofGrace = checker.history.chains.flatMap(({ versions }) => versions.flatMap(({ graceEnds }) => graceEnds ?? []))
+    const after = (timeout: number, since: number, part = 1): number =>
+      timeout > 0 ? since + Math.ceil(timeout * part) : 0
+    const held = (cookie: Cookie) =>
+      [...jars.values()].flatMap((jar) => glance(jar.get(cookieNames[cookie]) ?? "") ?? [])
+    const seen = held("session")
+    const remembered = held("remember")
+    const dues = [
+      ...seen.map(({ savedAt }) => after(times.rollingTimeout, savedAt, 0.75)),
+      ...seen.map(({ usedAt }) => times.idlingTimeout > 0 ? usedAt + times.touchThreshold : 0)
+    ]
+    const ends = [
+      ...seen.map(({ savedAt }) => after(times.rollingTimeout, savedAt)),
+      ...seen.map(({ usedAt }) => after(times.idlingTimeout, usedAt)),
+      ...remembered.map(({ savedAt }) => after(times.rememberRollingTimeout, savedAt)),
+      ...remembered.map(({ createdAt }) => after(times.rememberAbsoluteTimeout, createdAt))
+    ]
+    const tooOld = seen.map(({ createdAt }) => after(times.absoluteTimeout, createdAt))
+    const ofGrace = checker.history.chains.flatMap(({ versions }) =>
+      versions.flatMap(({ graceEnds }) => graceEnds ?? [])
+    )
     const last = regular ? this.#nextEnd(episode) : Infinity
-    return [...ofCookies, ...ofGrace, ...ofGrace].filter((moment) => moment >= now && moment <= last)
+    return [...dues, ...dues, ...tooOld, ...(regular ? [] : ends), ...ofGrace, ...ofGrace].filter((
+      moment
+    ) => moment >= now && moment <= last)
   }
 
   /** A browser that opens the tabs that it had, all at once and without a session cookie. */
@@ -291,7 +294,9 @@ export class Actors {
         : []
     }
     return [
-      ...(this.#faults.has("crash") ? [{ weight: 1, make: (): Step => ({ _tag: "Crash", server: random.below(2) }) }] : []),
+      ...(this.#faults.has("crash")
+        ? [{ weight: 1, make: (): Step => ({ _tag: "Crash", server: random.below(2) }) }]
+        : []),
       ...(this.#faults.has("network")
         ? [{ weight: 1, make: (): Step => ({ _tag: "Abort", call: random.pick([first, ...more]).id }) }]
         : []),

@@ -1,6 +1,19 @@
 /** The application that the simulator drives: the library as users have it, behind a web handler. */
-import { Clock, Context, Data, Effect, ErrorReporter, Layer, Logger, Metric, Option, Redacted, Scheduler } from "effect"
-import { Schema, Stream } from "effect"
+import {
+  Clock,
+  Context,
+  Data,
+  Effect,
+  ErrorReporter,
+  Layer,
+  Logger,
+  Metric,
+  Option,
+  Redacted,
+  Scheduler,
+  Schema,
+  Stream
+} from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import * as CookieCodec from "../CookieCodec.ts"
 import * as Crypto from "../Crypto.ts"
@@ -53,7 +66,7 @@ export const sound: Stack = {
   settings: (settings) => settings
 }
 
-const pause = (world: World): Effect.Effect<void, SessionError> => 
+const pause = (world: World): Effect.Effect<void, SessionError> =>
   world.operation("pause", "", Effect.void, () => ({ executed: () => "" }))
 
 const look = Effect.fnUntraced(function*(call: Call) {
@@ -153,8 +166,10 @@ const layer = (
   const watched = stack.port(port)
   const crypto = Layer.effect(
     Crypto.Crypto,
-    Effect.map(Crypto.Crypto, (crypto) =>
-      stack.crypto({ ...crypto, randomBytes: (size) => Effect.sync(() => randomBytes(size)) }))
+    Effect.map(
+      Crypto.Crypto,
+      (crypto) => stack.crypto({ ...crypto, randomBytes: (size) => Effect.sync(() => randomBytes(size)) })
+    )
   ).pipe(Layer.provide(Crypto.layer))
   const codec = Layer.effect(
     CookieCodec.CookieCodec,
@@ -172,8 +187,12 @@ const layer = (
     ErrorReporter.layer([]),
     Logger.layer([])
   )
-  const routes = Layer.unwrap(Effect.map(Sessions.Sessions, (sessions) =>
-    HttpRouter.add("*", "/", Effect.provideService(handler(world), Sessions.Sessions, sessions)))).pipe(
+  const routes = Layer.unwrap(
+    Effect.map(
+      Sessions.Sessions,
+      (sessions) => HttpRouter.add("*", "/", Effect.provideService(handler(world), Sessions.Sessions, sessions))
+    )
+  ).pipe(
     Layer.provide(Sessions.layerWith)
   )
   return stack.provide(routes).pipe(
@@ -194,15 +213,9 @@ export interface App {
 export const start = async (...args: Parameters<typeof layer>): Promise<App> => {
   const [world] = args
   const { dispose, handler } = HttpRouter.toWebHandler(layer(...args), { disableLogger: true })
-  let ready = false
-  const first = handler(new Request(address)).then(() => {
-    ready = true
-  })
+  const first = handler(new Request(address))
   // What is built runs on the world's scheduler too.
-  while (!ready) {
-    await Promise.race([first, Effect.runPromise(Effect.yieldNow)])
-    await world.settle()
-  }
+  while ((await Promise.race([first, Effect.runPromise(Effect.yieldNow)])) === undefined) await world.settle()
   return {
     send: (request, call) => handler(request, Context.make(Current, call)),
     dispose

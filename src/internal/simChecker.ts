@@ -6,68 +6,9 @@ import type { Call, Intent, Reply, Seen } from "./simCall.ts"
 import { glance, parseSetCookie } from "./simCookie.ts"
 import type { Glance, SetCookie } from "./simCookie.ts"
 import { headOf, History, isAwaited, label, lastSecond, stands } from "./simHistory.ts"
-import type { Chain, Cookie, Standing, Times, Version } from "./simHistory.ts"
-
-/** The invariants of the protocol, and two promises that stand beside them. */
-export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "I9" | "Grace" | "Times"
-
-export interface Violation {
-  readonly invariant: Invariant
-  readonly message: string
-}
-
-interface Load {
-  readonly cookie: Cookie
-  readonly standing: Standing
-  /** Whether older versions wait for this one to be presented. */
-  readonly awaited: boolean
-  readonly now: number
-  readonly order: number
-}
-
-/** A cookie that a request carries, and that a response has set. */
-interface Presented {
-  readonly version: Version
-  readonly glance: Glance
-  /** Whether its times allow it at some moment. */
-  readonly valid: (now: number) => boolean
-}
-
-/** What the checker knows of a call. */
-interface Record {
-  readonly order: number
-  readonly session: Presented | undefined
-  readonly remember: Presented | undefined
-  readonly loads: Array<Load>
-  /** Whether the store had a reason to refuse what it asked for. */
-  refused: boolean
-  /** Whether it was told that another one was quicker. */
-  overtaken: boolean
-  /** The versions whose touch was acknowledged. */
-  readonly touched: Set<Version>
-  /** Whether it has ended the other sessions of its user. */
-  swept: boolean
-  /** Whether it told the store that its version was presented. */
-  noted: boolean
-}
-
-/** The way that a request came to its session: the loads by its session cookie, or those by its remember cookie. */
-interface Way {
-  readonly cookie: Cookie
-  readonly presented: Presented | undefined
-  readonly first: Load | undefined
-  readonly last: Load | undefined
-  /** Whether nothing on it was a reason to have no session. */
-  readonly open: boolean
-}
-
-export const cookieNames = { session: "__Host-session", remember: "__Host-remember" } as const
-
-const cookieOf = (name: string): Cookie | undefined =>
-  name === cookieNames.session ? "session" : name === cookieNames.remember ? "remember" : undefined
-
-/** RFC 6265bis: no cookie lives longer. */
-const longest = 400 * 24 * 60 * 60
+import type { Chain, Cookie, Times, Version } from "./simHistory.ts"
+import { added, cookieNames, cookieOf, isOver, longest, opened, wayOf } from "./simRecord.ts"
+import type { Invariant, Presented, Record, Violation, Way } from "./simRecord.ts"
 
 export class Checker {
   readonly history: History
@@ -133,7 +74,8 @@ export class Checker {
   }
 
   #valid(cookie: Cookie, { createdAt, savedAt, usedAt }: Glance, now: number): boolean {
-    const { absoluteTimeout, idlingTimeout, rememberAbsoluteTimeout, rememberRollingTimeout, rollingTimeout } = this.times
+    const { absoluteTimeout, idlingTimeout, rememberAbsoluteTimeout, rememberRollingTimeout, rollingTimeout } =
+      this.times
     const within = (since: number, timeout: number): boolean => timeout === 0 || now - since <= timeout
     return cookie === "session"
       ? within(createdAt, absoluteTimeout) && within(savedAt, rollingTimeout) && within(usedAt, idlingTimeout)
@@ -145,23 +87,6 @@ export class Checker {
     const { idlingTimeout, rollingTimeout, touchThreshold } = this.times
     return (rollingTimeout > 0 && now - savedAt > Math.ceil(rollingTimeout * 0.75)) ||
       (idlingTimeout > 0 && now - usedAt > touchThreshold)
-  }
-
-  #way({ loads, remember, session }: Record, sentAt: number, now: number): Way {
-    const turn = loads.findIndex(({ cookie }) => cookie === "remember")
-    const cookie = turn < 0 ? "session" : "remember"
-    const presented = cookie === "session" ? session : remember
-    const taken = turn < 0 ? loads : loads.slice(turn)
-    const last = taken[taken.length - 1]
-    return {
-      cookie,
-      presented,
-      first: taken[0],
-      last,
-      open: presented !== undefined && presented.valid(sentAt) && presented.valid(now) && last !== undefined &&
-        // From a remember cookie the way leads past session cookies that stand no more.
-        taken.every((load) => stands(load.standing) || (cookie === "remember" && load.cookie === "session" && load !== last))
-    }
   }
 
   // ---------------------------------------------------------------------------
@@ -211,7 +136,7 @@ export class Checker {
       this.violate("I5", `r${call.id} creates a session under an id that was in use`)
       return undefined
     }
-    const way = this.#way(this.recordOf(call), call.sentAt, now)
+    const way = wayOf(this.recordOf(call), call.sentAt, now)
     // A login with a remember cookie alone: the data go into a session that no old cookie leads to.
     const before = way.cookie === "remember" && !call.ended && way.last !== undefined && stands(way.last.standing)
       ? way.last.standing.head
@@ -318,7 +243,10 @@ export class Checker {
 
   revoked(call: Call, handle: string): void {
     this.history.order++
-    this.history.end(this.history.byHandle(handle), `r${call.id}`)
+    const chain = this.history.byHandle(handle)
+    // What somebody else has ended is no more to go on from.
+    if (chain?.ended !== undefined) this.recordOf(call).refused = true
+    this.history.end(chain, `r${call.id}`)
   }
 
   revokedAll(call: Call, except: string | undefined): void {
@@ -335,7 +263,7 @@ export class Checker {
 
   looked(call: Call, seen: Seen, now: number): void {
     const record = this.recordOf(call)
-    const way = this.#way(record, call.sentAt, now)
+    const way = wayOf(record, call.sentAt, now)
     if (!seen.exists) return this.#sawNothing(call, record, way, now)
     const who = `r${call.id}`
     const { first, last, presented } = way
@@ -392,7 +320,11 @@ export class Checker {
   // ---------------------------------------------------------------------------
 
   /** A response leaves. `keyOf` is the store's key for a sid. */
-  async answered(call: Call, reply: Reply, keyOf: (sid: Uint8Array) => Promise<string>): Promise<ReadonlyArray<string>> {
+  async answered(
+    call: Call,
+    reply: Reply,
+    keyOf: (sid: Uint8Array) => Promise<string>
+  ): Promise<ReadonlyArray<string>> {
     const order = ++this.history.order
     const labels: Array<string> = []
     let given: Version | undefined
@@ -522,10 +454,13 @@ export class Checker {
       }
     }
     if (entry?.standing._tag === "Current" && entry.awaited && !record.noted) {
-      this.violate("Grace", `${who} is the first to present ${label(entry.standing.version)}, and the store is not told`)
+      this.violate(
+        "Grace",
+        `${who} is the first to present ${label(entry.standing.version)}, and the store is not told`
+      )
     }
     this.#ended(call, record, order)
-    const { cookie, first } = this.#way(record, call.sentAt, call.sentAt)
+    const { cookie, first } = wayOf(record, call.sentAt, call.sentAt)
     if (
       !tells && call.seen?.exists === true && !call.faulted && !call.aborted && !record.refused && !call.ended &&
       (first?.standing._tag === "Forwarded" || (first?.standing._tag === "Current" && cookie === "remember"))
@@ -553,32 +488,5 @@ export class Checker {
   /** A response that does not come although all is well again. */
   hangs(call: Call): void {
     this.violate("I1", `r${call.id} never answers`)
-  }
-}
-
-const added = (notes: ReadonlyArray<string>, note: string | undefined): ReadonlyArray<string> =>
-  note === undefined ? notes : [...notes, note]
-
-/** Whether a request has no way on. */
-const isOver = ({ _tag }: Standing): boolean =>
-  _tag === "Ended" || _tag === "Renewed" || _tag === "Expired" || _tag === "Dropped"
-
-const opened = (who: string, standing: Standing): [Invariant, string] => {
-  switch (standing._tag) {
-    case "Unknown":
-      return ["I5", `${who} opens a version that the store never had`]
-    case "Ended":
-      return ["I2", `${who} opens ${label(standing.version)}; ${standing.version.chain.ended?.by} has ended the session`]
-    case "Renewed":
-      return ["I5", `${who} opens ${label(standing.version)}, from before a renewal`]
-    case "Dropped":
-      return ["I4", `${who} opens ${label(standing.version)}, which was replaced for good`]
-    case "Spent":
-      return ["Grace", `${who} opens ${label(standing.version)}, whose grace is over`]
-    case "Expired":
-      return ["Times", `${who} opens ${label(standing.version)}, whose row has expired`]
-    case "Current":
-    case "Forwarded":
-      throw new Error("It stands")
   }
 }

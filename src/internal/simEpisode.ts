@@ -6,12 +6,13 @@ import { address } from "./simApp.ts"
 import type { App } from "./simApp.ts"
 import { Call } from "./simCall.ts"
 import type { Action, Reply } from "./simCall.ts"
-import { Checker, cookieNames } from "./simChecker.ts"
+import { Checker } from "./simChecker.ts"
 import { glance, parseSetCookie, textOf } from "./simCookie.ts"
 import { label } from "./simHistory.ts"
 import type { Cookie, Times, Version } from "./simHistory.ts"
 import type { AtRest } from "./simPort.ts"
 import * as Random from "./simRandom.ts"
+import { cookieNames } from "./simRecord.ts"
 import { text } from "./simScript.ts"
 import type { Fate, Step } from "./simScript.ts"
 import type { Operation, World } from "./simWorld.ts"
@@ -358,7 +359,9 @@ export class Episode {
     for (const bytes of this.#successors.slice(0, most.rows)) {
       for (const stolen of [bytes.slice(0, 82), bytes.slice(-82)]) {
         if (this.checker.violation !== undefined) return
-        for (const cookie of cookies) await this.#audit("thief", new Map([[cookieNames[cookie], Base64Url.encode(stolen)]]))
+        for (const cookie of cookies) {
+          await this.#audit("thief", new Map([[cookieNames[cookie], Base64Url.encode(stolen)]]))
+        }
       }
     }
   }

@@ -99,7 +99,8 @@ export const isAwaited = (standing: Standing): boolean =>
 const waiting = (chain: Chain): ReadonlyArray<Version> => {
   const head = headOf(chain)
   return [...chain.versions, ...chain.remembers].filter((version) =>
-    version.replaced < Infinity && !version.dropped && version.graceEnds === undefined && version.epoch === head.epoch &&
+    version.replaced < Infinity && !version.dropped && version.graceEnds === undefined &&
+    version.epoch === head.epoch &&
     (version.cookie === "remember" || version.era === head.era)
   )
 }

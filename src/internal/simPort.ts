@@ -11,7 +11,12 @@ import type { Watch, World } from "./simWorld.ts"
 
 /** What is at rest must not say. */
 export interface AtRest {
-  readonly check: (call: Call, operation: string, bytes: ReadonlyArray<Uint8Array>, words: ReadonlyArray<string>) => void
+  readonly check: (
+    call: Call,
+    operation: string,
+    bytes: ReadonlyArray<Uint8Array>,
+    words: ReadonlyArray<string>
+  ) => void
   /** A successor was written: bytes that a thief would try. */
   readonly sealed: (successor: Uint8Array) => void
 }

@@ -9,12 +9,12 @@ import { Actors } from "./simActors.ts"
 import type { Fault } from "./simActors.ts"
 import * as Application from "./simApp.ts"
 import type { App, Stack } from "./simApp.ts"
-import type { Violation } from "./simChecker.ts"
 import { Episode } from "./simEpisode.ts"
 import type { Counts } from "./simEpisode.ts"
 import type { Times } from "./simHistory.ts"
 import * as SimulatedPort from "./simPort.ts"
 import * as Random from "./simRandom.ts"
+import type { Violation } from "./simRecord.ts"
 import * as Script from "./simScript.ts"
 import type { Step } from "./simScript.ts"
 import { World } from "./simWorld.ts"
@@ -150,14 +150,18 @@ class Runner {
   async #begin(seed: number, random: Random.Source): Promise<Episode> {
     const variant = random.pick(variants)
     const app = await this.#app(variant)
-    this.#episode = new Episode({
-      world: this.#world,
-      app,
-      times: variant.times,
-      onReuseRevokes: variant.onReuseRevokes,
-      sealed: this.#placement._tag === "Server" && this.#placement.layout === "Own",
-      crypto: this.#crypto
-    }, seed, this.#attempts++)
+    this.#episode = new Episode(
+      {
+        world: this.#world,
+        app,
+        times: variant.times,
+        onReuseRevokes: variant.onReuseRevokes,
+        sealed: this.#placement._tag === "Server" && this.#placement.layout === "Own",
+        crypto: this.#crypto
+      },
+      seed,
+      this.#attempts++
+    )
     return this.#episode
   }
 

@@ -56,7 +56,9 @@ const actionText = ({ early, ending, kind, look, pause, remember, user }: Action
 export const text = (step: Step): string => {
   switch (step._tag) {
     case "Send": {
-      const replay = step.replayed === undefined ? "" : `, with the ${step.replayed.cookie} cookie that r${step.replayed.of} got`
+      const replay = step.replayed === undefined
+        ? ""
+        : `, with the ${step.replayed.cookie} cookie that r${step.replayed.of} got`
       const forged = step.forged === undefined ? "" : `, ${step.forged}`
       const target = step.target === undefined ? "" : ` of ${step.target}`
       return `${step.sender} sends r${step.call}: ${actionText(step.action)}${target}${replay}${forged}`

@@ -6,9 +6,8 @@
  * Each operation of its store waits until it is decided what becomes of it.
  * Everything is quiet when the queue is empty, and then the next decision is due.
  */
-import { Clock, Context, Effect, Exit } from "effect"
-import type { Duration, Fiber, Scheduler } from "effect"
-import { toMillis } from "effect/Duration"
+import { Context, Duration, Effect } from "effect"
+import type { Clock, Exit, Fiber, Scheduler } from "effect"
 import { SessionError, StoreFailed } from "../SessionError.ts"
 import type { Call, OperationName } from "./simCall.ts"
 
@@ -108,7 +107,7 @@ export class World {
     return Effect.withFiber((fiber) =>
       Effect.callback((resume) => {
         const sleeper: Sleeper = {
-          at: this.#millis + toMillis(duration),
+          at: this.#millis + Duration.toMillis(duration),
           call: Context.get(fiber.context, Current),
           wake: () => resume(Effect.void)
         }
@@ -215,7 +214,9 @@ export class World {
 }
 
 const exitOf = <A, E>(fiber: Fiber.Fiber<A, E>): Exit.Exit<A, E> | Promise<Exit.Exit<A, E>> =>
-  fiber.pollUnsafe() ?? new Promise((resolve) => fiber.addObserver(resolve))
+  fiber.pollUnsafe() ?? new Promise((resolve) => {
+    fiber.addObserver(resolve)
+  })
 
 const outage = (name: OperationName): Effect.Effect<never, SessionError> =>
   Effect.fail(

@@ -129,7 +129,7 @@ export interface Report {
  * ```ts
  * import { Effect, Layer } from "effect"
  * import * as SessionStore from "effect-session/SessionStore"
- * import * as Simulator from "effect-session/testing/Simulator"
+ * import { Simulator } from "effect-session/testing"
  * import * as assert from "node:assert/strict"
  *
  * const sound = await Effect.runPromise(
