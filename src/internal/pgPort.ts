@@ -56,8 +56,10 @@ export const harmless = (error: SqlError.SqlError): boolean =>
 export const failed = (operation: StoreFailed["operation"], cause: unknown): Effect.Effect<never, SessionError> =>
   Effect.fail(new SessionError({ reason: new StoreFailed({ operation, cause }) }))
 
+const firstDelay = "20 millis"
+
 // For what is over in a moment. An outage is the caller's to wait for, or not.
-const backoff = Schedule.jittered(Schedule.exponential("20 millis"))
+const backoff = { schedule: Schedule.jittered(Schedule.exponential("40 millis")), times: 2 }
 
 // A rollback of the caller's transaction would undo what the store has acknowledged.
 const outside = (sql: SqlClient.SqlClient) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -74,10 +76,13 @@ const attempted = <A>(
   operation: StoreFailed["operation"],
   retryable: (error: SqlError.SqlError) => boolean
 ): Effect.Effect<A, SessionError> =>
-  effect.pipe(
-    Effect.retry({ schedule: backoff, times: 3, while: retryable }),
-    Effect.catch((cause) => failed(operation, cause))
-  )
+  Effect.catch(effect, (cause) =>
+    retryable(cause)
+      // Outside of this branch, a schedule would cost more than the rest of a statement that succeeds.
+      ? Effect.delay(Effect.retry(effect, { ...backoff, while: retryable }), firstDelay).pipe(
+        Effect.catch((cause) => failed(operation, cause))
+      )
+      : failed(operation, cause))
 
 /**
  * Runs statements as a store has to: outside of any transaction of the caller's,
