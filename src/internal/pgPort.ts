@@ -2,7 +2,7 @@
  * The port over Postgres: one statement and one round trip per operation, and a
  * second one where somebody else was quicker.
  */
-import { Context, Effect, Schedule } from "effect"
+import { Context, Effect, References, Schedule, Tracer } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { SessionError, StoreFailed } from "../SessionError.ts"
 import type { Current, Info, Listed, Port, Remembered, Superseded, Version } from "../SessionStore.ts"
@@ -71,6 +71,14 @@ const outside = (sql: SqlClient.SqlClient) => <A, E, R>(effect: Effect.Effect<A,
         Context.omit(sql.transactionService)(context) as Context.Context<R>)
   )
 
+/** Without the driver's spans where no tracer was set: nobody would see them, and they cost as much as the statement. */
+const traced = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) =>
+    fiber.context.mapUnsafe.has(Tracer.Tracer.key)
+      ? effect
+      : Effect.provideService(effect, References.TracerEnabled, false)
+  )
+
 const attempted = <A>(
   effect: Effect.Effect<A, SqlError.SqlError>,
   operation: StoreFailed["operation"],
@@ -97,7 +105,7 @@ export const runner = (client: SqlClient.SqlClient) => {
     params: ReadonlyArray<unknown>,
     retryable = neverHappened
   ): Effect.Effect<ReadonlyArray<Row>, SessionError> =>
-    attempted(alone(sql.unsafe<Row>(text, params)), operation, retryable)
+    attempted(traced(alone(sql.unsafe<Row>(text, params))), operation, retryable)
 }
 
 /** Runs several statements in a transaction of their own, as `runner` runs one. */
