@@ -5,6 +5,8 @@
 import { deepEqual, equal } from "node:assert/strict"
 import { createInterface } from "node:readline"
 import { make } from "../lib/payload.ts"
+import * as Stopwatch from "../lib/stopwatch.ts"
+import type { Took } from "../lib/stopwatch.ts"
 import type { Contender } from "./contender.ts"
 
 const [module = "", name = ""] = process.argv.slice(2)
@@ -15,13 +17,13 @@ const contender = await start()
 
 let nextId = 0
 
-const timed = async <A>(work: () => Promise<A>): Promise<readonly [result: A, millis: number]> => {
-  const begin = performance.now()
+const timed = async <A>(work: () => Promise<A>): Promise<readonly [result: A, took: Took]> => {
+  const stop = Stopwatch.start()
   const result = await work()
-  return [result, performance.now() - begin]
+  return [result, stop()]
 }
 
-/** Milliseconds for so many, with what is opened verified to be what was sealed. */
+/** How long so many take, with what is opened verified to be what was sealed. */
 const batch = async (size: number, fresh: number, again: number) => {
   const data = Array.from({ length: fresh }, () => make(size, nextId++))
   const [sealed, seal] = await timed(() => contender.seal(data))
@@ -50,7 +52,10 @@ const calibrate = async (size: number, millis: number) => {
   const end = performance.now() + Math.max(200, 5 * millis)
   do {
     const { cold, repeated, seal } = await batch(size, counts.fresh, counts.again)
-    counts = { fresh: grow(counts.fresh, Math.max(cold, seal)), again: grow(counts.again, repeated) }
+    counts = {
+      fresh: grow(counts.fresh, Math.max(cold.elapsed, seal.elapsed)),
+      again: grow(counts.again, repeated.elapsed)
+    }
   } while (performance.now() < end)
   calibrated.set(size, counts)
   return counts
@@ -60,6 +65,10 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { millis, size } = JSON.parse(line) as { readonly size: number; readonly millis: number }
   const { again, fresh } = calibrated.get(size) ?? await calibrate(size, millis)
   const { cold, repeated, seal } = await batch(size, fresh, again)
-  const micros = { seal: seal / fresh * 1000, cold: cold / fresh * 1000, repeated: repeated / again * 1000 }
+  const micros = {
+    seal: Stopwatch.each(seal, fresh),
+    cold: Stopwatch.each(cold, fresh),
+    repeated: Stopwatch.each(repeated, again)
+  }
   process.stdout.write(`${JSON.stringify(micros)}\n`)
 }

@@ -7,6 +7,8 @@ import type { Options } from "../../src/SessionConfig.ts"
 import type { Payload } from "../../src/SessionState.ts"
 import * as Ours from "../lib/ours.ts"
 import { make } from "../lib/payload.ts"
+import * as Stopwatch from "../lib/stopwatch.ts"
+import type { Took } from "../lib/stopwatch.ts"
 
 interface Shape {
   readonly engine: Exchange.Engine
@@ -59,13 +61,13 @@ const shapes: Readonly<Record<string, (n: number) => Effect.Effect<Shape>>> = {
 
 let nextId = 0
 
-const timed = <A>(work: Effect.Effect<A>): Effect.Effect<readonly [A, millis: number]> =>
+const timed = <A>(work: Effect.Effect<A>): Effect.Effect<readonly [A, Took]> =>
   Effect.suspend(() => {
-    const begin = performance.now()
-    return Effect.map(work, (result) => [result, performance.now() - begin] as const)
+    const stop = Stopwatch.start()
+    return Effect.map(work, (result) => [result, stop()] as const)
   })
 
-/** Microseconds per session, none of which has been seen before. */
+/** Microseconds of CPU time per session, none of which has been seen before. */
 const batch = Effect.fnUntraced(function*({ audience, engine, payload, sealing }: Shape, count: number) {
   const payloads = Array.from({ length: count }, () => payload(nextId++))
   const [sealed, seal] = yield* timed(Effect.forEach(payloads, (payload) => Ours.seal(sealing.codec, payload)))
@@ -75,8 +77,8 @@ const batch = Effect.fnUntraced(function*({ audience, engine, payload, sealing }
     equal(JSON.stringify(data), JSON.stringify(payloads[index]?.find((entry) => entry.audience === audience)?.data))
   })
   return {
-    seal: seal / count * 1000,
-    open: open / count * 1000,
+    seal: Stopwatch.each(seal, count).cpu,
+    open: Stopwatch.each(open, count).cpu,
     cookies: sent[0]?.split("; ").length
   }
 })

@@ -1,11 +1,12 @@
-/** Open and seal, in one process on one core, one after another. */
+/** Open and seal, one after another: CPU time. */
 import { Console, Effect } from "effect"
 import type { Options } from "../lib/options.ts"
 import { sizes } from "../lib/payload.ts"
 import * as Process from "../lib/process.ts"
 import { interleave } from "../lib/rounds.ts"
 import type { Group, Result, Runtime } from "../lib/row.ts"
-import { median, ratio, summary } from "../lib/statistics.ts"
+import { median, ratio, round, summary } from "../lib/statistics.ts"
+import type { Took } from "../lib/stopwatch.ts"
 
 const operations = {
   cold: "open, never seen before",
@@ -90,11 +91,13 @@ export const run = ({ short }: Options) =>
       const measured = yield* interleave(entrants, rounds, ({ process }) =>
         // A worker's answer to a round.
         Process.ask(process, { size: size.bytes, millis }) as Effect.Effect<
-          Readonly<Record<Operation, number>>,
+          Readonly<Record<Operation, Took>>,
           Process.ProcessFailed
         >)
-      const times = (entrant: Entrant | undefined, operation: Operation): ReadonlyArray<number> =>
+      const took = (entrant: Entrant | undefined, operation: Operation): ReadonlyArray<Took> =>
         (entrant === undefined ? undefined : measured.get(entrant))?.map((answer) => answer[operation]) ?? []
+      const times = (entrant: Entrant | undefined, operation: Operation): ReadonlyArray<number> =>
+        took(entrant, operation).map(({ cpu }) => cpu)
       for (const operation of ["cold", "repeated", "seal"] as const) {
         const title = `${operations[operation]}, ${size.name}`
         const name = (entrant: Entrant): string => `${title}: ${entrant.contender.name}`
@@ -104,6 +107,7 @@ export const run = ({ short }: Options) =>
           name: name(entrant),
           label: label(entrant),
           isOurs: ours.includes(entrant.contender),
+          note: `${round(median(took(entrant, operation).map(({ elapsed }) => elapsed)))} us elapsed`,
           runtime: entrant.runtime,
           time: summary(times(entrant, operation)),
           ratioTo: `${title}: ${codec.name}`,
