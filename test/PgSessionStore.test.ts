@@ -489,7 +489,7 @@ layer(layerPg)("rows", (it) => {
 
   it.effect("have spans where a tracer is set and enabled", () =>
     Effect.gen(function*() {
-      const port = yield* SessionPort
+      const port = yield* storeWith("traced")
       const { key } = yield* create(port)
       const spans: Array<Tracer.NativeSpan> = []
       const tracer = Tracer.make({
@@ -501,7 +501,7 @@ layer(layerPg)("rows", (it) => {
       })
       yield* Effect.provideService(port.load(key, start), Tracer.Tracer, tracer)
       assert.lengthOf(spans, 1)
-      assert.match(String(spans[0]?.attributes.get("db.query.text")), /FROM session_sessions/)
+      assert.match(String(spans[0]?.attributes.get("db.query.text")), /FROM traced_sessions/)
       yield* Effect.provideService(
         Effect.provideService(port.load(key, start), Tracer.Tracer, tracer),
         References.TracerEnabled,
