@@ -14,6 +14,7 @@ import {
   lifetime,
   list,
   load,
+  loadInfo,
   loadRemember,
   many,
   meeting,
@@ -27,6 +28,8 @@ import {
   renew,
   replace,
   rescue,
+  rescueAndRenew,
+  saveInfo,
   showOutcome,
   start,
   superseded,
@@ -209,6 +212,34 @@ const versions: ReadonlyArray<Check> = [
     })
   ),
   check(
+    "a rescue without a successor ends all that came before, of both cookies, and keeps handle and info",
+    Effect.fnUntraced(function*(port) {
+      const [before, after] = [newEntry(), newEntry()]
+      const { handle, key, remember } = yield* createRemembered(port, { index: [before] })
+      assert.strictEqual(yield* saveInfo(port, handle, { kept: "info" }), "Saved")
+      const first = yield* rescue(port, remember.key)
+      const second = yield* replace(port, first.key, { index: [before] })
+      const back = yield* rescueAndRenew(port, first.remember.key, { index: [after], createdAt: start - 1 })
+      for (const dead of [key, first.key, second.key]) {
+        assert.isUndefined(yield* load(port, dead))
+        assert.deepStrictEqual(yield* port.supersede(dead, newVersion(), randomBytes(126), start), { _tag: "Gone" })
+      }
+      for (const dead of [remember.key, first.remember.key]) {
+        assert.isUndefined(yield* loadRemember(port, dead))
+        assert.deepStrictEqual(yield* port.rescue(dead, newRescue(), undefined, start), { _tag: "Gone" })
+      }
+      // Nothing waits for it to be seen.
+      assert.deepStrictEqual(yield* load(port, back.key), current(handle, back, true))
+      assert.deepStrictEqual(yield* loadRemember(port, back.remember.key), current(handle, back.remember, true))
+      assert.deepStrictEqual(yield* loadInfo(port, handle), { kept: "info" })
+      assert.deepStrictEqual(yield* list(port, before), [])
+      assert.deepStrictEqual(
+        (yield* list(port, after)).map(({ createdAt, handle }) => ({ createdAt, handle })),
+        [{ createdAt: start - 1, handle }]
+      )
+    })
+  ),
+  check(
     "each remember cookie of a chain of rescues leads to the next, and the last one stands",
     Effect.fnUntraced(function*(port) {
       const { handle, remember } = yield* createRemembered(port)
@@ -378,6 +409,67 @@ const races: ReadonlyArray<Check> = [
       }
       assert.deepStrictEqual(yield* load(port, winner.key), current(handle, winner, false))
       assert.deepStrictEqual(yield* loadRemember(port, remember.key), superseded(handle, winner.successor))
+    })
+  ),
+  check(
+    "of 20 rescues at once that renew, one wins and the others find nothing",
+    Effect.fnUntraced(function*(port) {
+      const { handle, remember } = yield* createRemembered(port)
+      const contenders = Array.from({ length: many }, () => newRescue())
+      const answers = yield* race(
+        contenders.map((version) => port.rescue(remember.key, version, undefined, start))
+      )
+      const [winner, ...others] = contenders.filter((_, position) => answers[position]?._tag === "Done")
+      assert.isDefined(winner)
+      assert.lengthOf(others, 0)
+      for (const [position, version] of contenders.entries()) {
+        if (version === winner) continue
+        assert.deepStrictEqual(answers[position], { _tag: "Gone" })
+        assert.isUndefined(yield* load(port, version.key))
+        assert.isUndefined(yield* loadRemember(port, version.remember.key))
+      }
+      assert.deepStrictEqual(yield* load(port, winner.key), current(handle, winner, true))
+      assert.isUndefined(yield* loadRemember(port, remember.key))
+    })
+  ),
+  meeting(
+    "when a rescue meets one that renews, nothing leads to what the latter has made",
+    Effect.fnUntraced(function*(port, meet) {
+      const { handle, remember } = yield* createRemembered(port)
+      const [back, renewed] = [newRescue(), newRescue()]
+      const successor = randomBytes(126)
+      const [rescued, renewal] = yield* meet(
+        port.rescue(remember.key, back, successor, start),
+        port.rescue(remember.key, renewed, undefined, start)
+      )
+      if (renewal._tag === "Done") {
+        assert.deepStrictEqual(rescued, { _tag: "Gone" })
+        assert.isUndefined(yield* loadRemember(port, remember.key))
+        assert.isUndefined(yield* load(port, back.key))
+        assert.deepStrictEqual(yield* load(port, renewed.key), current(handle, renewed, true))
+      } else {
+        assert.deepStrictEqual(rescued, { _tag: "Done" })
+        assert.deepStrictEqual(showOutcome(renewal), superseded(handle, successor))
+        assert.isUndefined(yield* load(port, renewed.key))
+        assert.isUndefined(yield* loadRemember(port, renewed.remember.key))
+      }
+    })
+  ),
+  meeting(
+    "when a save meets a rescue that renews, nothing leads from either to what that has made",
+    Effect.fnUntraced(function*(port, meet) {
+      const { handle, key, remember } = yield* createRemembered(port)
+      // A save that leaves the remember cookie, and so cannot keep the rescue from its row.
+      const saved = newVersion()
+      const back = newRescue()
+      const [, renewal] = yield* meet(
+        port.supersede(key, saved, randomBytes(126), start),
+        port.rescue(remember.key, back, undefined, start)
+      )
+      assert.deepStrictEqual(renewal, { _tag: "Done" })
+      for (const dead of [key, saved.key]) assert.isUndefined(yield* load(port, dead))
+      assert.isUndefined(yield* loadRemember(port, remember.key))
+      assert.deepStrictEqual(yield* load(port, back.key), current(handle, back, true))
     })
   ),
   meeting(
