@@ -137,8 +137,10 @@ export const make = (
     replaced: string | null,
     now: number
   ) =>
-    Effect.flatMap(inserts(version, "", now), (columns) =>
-      Effect.map(run(operation, text.renew, [...columns, replaced, Base64Url.encode(old), now]), answer))
+    Effect.flatMap(
+      inserts(version, "", now),
+      (columns) => Effect.map(run(operation, text.renew, [...columns, replaced, Base64Url.encode(old), now]), answer)
+    )
 
   return {
     load: load("load"),
