@@ -428,9 +428,10 @@ export type Plan =
     readonly latestDeadline: number
     /**
      * `Create` the first version of a session; `Supersede` the presented one, with grace; `Renew` it, which kills the
-     * old one; or `Rescue`, which brings back the session of a remember cookie.
+     * old one; or `Rescue`, which brings back the session of a remember cookie, with grace for that, or
+     * `RescueAndRenew` it, which kills the old remember cookie.
      */
-    readonly how: "Create" | "Supersede" | "Renew" | "Rescue"
+    readonly how: "Create" | "Supersede" | "Renew" | "Rescue" | "RescueAndRenew"
     /** Set a remember cookie too. */
     readonly remember: Remember | undefined
     /** End the session that stood first: none of its cookies leads to the new one. */
@@ -563,7 +564,7 @@ export const plan = (
       deadline: latestDeadline(creationTime, savedAt, rememberTimeouts(settings), savedAt)
     }
   }
-  const start = (how: "Create" | "Rescue", of: Header | undefined, revoke: boolean): Plan => ({
+  const start = (how: "Create" | "Rescue" | "RescueAndRenew", of: Header | undefined, revoke: boolean): Plan => ({
     _tag: "Save",
     payload,
     creationTime: now,
@@ -584,9 +585,9 @@ export const plan = (
   if (header === undefined) {
     if (payload.length === 0) return keep
     if (!rescued) return intent.changed ? start("Create", undefined, false) : keep
-    // A rescue leaves the old remember cookie leading to the new session: for whoever planted it, too. And who declines
-    // to be remembered now gets a session that nothing brings back.
-    if (intent.renewed || intent.remember === false) return start("Create", state.remember, true)
+    // A rescue makes another remember cookie. Who declines to be remembered gets a session that nothing brings back.
+    if (intent.remember === false) return start("Create", state.remember, true)
+    if (intent.renewed) return start("RescueAndRenew", state.remember, false)
     return state.refresh || saves(intent) ? start("Rescue", state.remember, false) : keep
   }
   const todo = saves(intent) ? "Save" : state.refresh ? due(header, settings, now) : "Nothing"

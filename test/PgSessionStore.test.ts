@@ -241,6 +241,7 @@ layer(layerPg)("what an operation costs", (it) => {
       const third = newVersion({ index: [entry] })
       const other = newSession({ remember: newRemembered() })
       const rescued = newRescue({ index: [entry] })
+      const renewed = newRescue({ index: [entry] })
       const remembered = (over: Partial<Remembered>) => newVersion({ remember: newRemembered(over) })
       const rememberKey = other.remember?.key ?? randomBytes()
       const messages = (operation: Effect.Effect<unknown, SessionError>) =>
@@ -265,10 +266,11 @@ layer(layerPg)("what an operation costs", (it) => {
         loadRemember: yield* messages(port.loadRemember(rememberKey, start)),
         rescue: yield* messages(port.rescue(rememberKey, rescued, randomBytes(126), start)),
         rescued: yield* messages(port.rescue(rememberKey, newRescue(), randomBytes(126), start)),
+        "rescue that renews": yield* messages(port.rescue(rescued.remember.key, renewed, undefined, start)),
         "supersede of both": yield* messages(
           port.supersede(
-            rescued.key,
-            remembered({ replaces: { key: rescued.remember.key, successor: randomBytes(126) } }),
+            renewed.key,
+            remembered({ replaces: { key: renewed.remember.key, successor: randomBytes(126) } }),
             randomBytes(126),
             start
           )
@@ -297,6 +299,7 @@ layer(layerPg)("what an operation costs", (it) => {
         loadRemember: 1,
         rescue: 1,
         rescued: 2,
+        "rescue that renews": 1,
         "supersede of both": 1,
         saveInfo: 1,
         loadInfo: 1,

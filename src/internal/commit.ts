@@ -210,7 +210,7 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
   })
   if (sealed.remember !== undefined) self.remember = { presented: sealed.remember, key: 0, value: undefined }
   self.refusal = undefined
-  yield* SessionEvents.emit({ _tag: eventOf[plan.how], handle })
+  yield* Effect.forEach(eventsOf[plan.how], (_tag) => SessionEvents.emit({ _tag, handle }), { discard: true })
   return outcome(cookies)
 })
 
@@ -231,12 +231,15 @@ interface Pair {
   readonly remember: Sealed | undefined
 }
 
-const eventOf = {
-  Create: "SessionCreated",
-  Supersede: "SessionSaved",
-  Renew: "SessionRenewed",
-  Rescue: "SessionRescued"
+const eventsOf = {
+  Create: ["SessionCreated"],
+  Supersede: ["SessionSaved"],
+  Renew: ["SessionRenewed"],
+  Rescue: ["SessionRescued"],
+  RescueAndRenew: ["SessionRescued", "SessionRenewed"]
 } as const
+
+const isRescue = ({ how }: Of<"Save">): boolean => how === "Rescue" || how === "RescueAndRenew"
 
 const seal = (
   self: Exchange.Exchange,
@@ -267,10 +270,11 @@ const store = Effect.fnUntraced(function*(
 ) {
   const { codec, storageKey } = self.engine
   const { live, remember } = self
-  if (
-    plan.how === "Rescue" && remember !== undefined && sealed.remember !== undefined && version.remember !== undefined
-  ) {
-    const successor = yield* codec.remember.sealSuccessor(remember.presented, sealed.remember, sealed.session)
+  if (isRescue(plan) && remember !== undefined && sealed.remember !== undefined && version.remember !== undefined) {
+    // Whoever else holds the old remember cookie must not follow it to what was renewed.
+    const successor = plan.how === "RescueAndRenew"
+      ? undefined
+      : yield* codec.remember.sealSuccessor(remember.presented, sealed.remember, sealed.session)
     const rescued = { ...version, remember: version.remember, createdAt: now }
     return yield* port.rescue(yield* storageKey(remember.presented), rescued, successor, now)
   }
@@ -357,7 +361,7 @@ const cookiesOf = (self: Exchange.Exchange, plan: Of<"Save">, sealed: Pair): Exc
   const session = codec.setCookies(sealed.session, chunksOf(codec, live, cookies), host)
   if (sealed.remember !== undefined) {
     const remembered = codec.remember.setCookies(sealed.remember, chunksOf(codec.remember, remember, cookies), host)
-    return plan.how === "Rescue" ? [...remembered, ...session] : [...session, ...remembered]
+    return isRescue(plan) ? [...remembered, ...session] : [...session, ...remembered]
   }
   // What it would bring back is gone.
   return plan.how === "Renew" || plan.revoke ? [...session, ...clearRemember(self)] : session

@@ -136,7 +136,7 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
     write: Effect.Effect<ReadonlyArray<object>, SessionError>,
     key: Uint8Array,
     now: number,
-    again = true
+    attempts = 4
   ): Effect.Effect<typeof done | typeof gone | Superseded, SessionError> =>
     Effect.flatMap(
       write,
@@ -145,9 +145,9 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
           Effect.succeed(done) :
           Effect.flatMap(load(operation === "rescue" ? "loadRemember" : "load")(key, now), (row) => {
             if (row?._tag !== "Current") return Effect.succeed(row ?? gone)
-            // Somebody whose clock is behind touched what had just expired.
-            return again
-              ? settle(operation, write, key, now, false)
+            // Somebody whose clock is behind touched what had just expired, or a save came before a rescue.
+            return attempts > 1
+              ? settle(operation, write, key, now, attempts - 1)
               : failed(operation, new Error("The row was not written"))
           })
     )
@@ -190,13 +190,17 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
       )
     },
 
-    rescue: (old, version, successor, now) =>
-      settle(
+    rescue: (old, version, successor, now) => {
+      const params = [old, ...versionColumns(version, now), version.createdAt]
+      return settle(
         "rescue",
-        run("rescue", text.rescue, [old, ...versionColumns(version, now), version.createdAt, successor]),
+        successor === undefined
+          ? run("rescue", text.rescueAndRenew, params)
+          : run("rescue", text.rescue, [...params, successor]),
         old,
         now
-      ),
+      )
+    },
 
     touch: (key, { deadline, seen }, now) => {
       const params = [key, now, deadline ?? null]

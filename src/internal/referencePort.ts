@@ -129,6 +129,19 @@ export const make = (
         answer
       ))
 
+  // Nothing is kept of a successor: with one the old row is left to expire, without one it goes at once.
+  const renew = (
+    operation: "rescue" | "supersede",
+    old: Uint8Array,
+    version: Version,
+    replaced: string | null,
+    now: number
+  ) =>
+    Effect.flatMap(
+      inserts(version, "", now),
+      (columns) => Effect.map(run(operation, text.renew, [...columns, replaced, Base64Url.encode(old), now]), answer)
+    )
+
   return {
     load: load("load"),
 
@@ -144,17 +157,11 @@ export const make = (
           )
       ),
 
-    // Of a row's successor nothing is kept.
     supersede: (old, version, successor, now) =>
-      successor === undefined
-        ? Effect.flatMap(inserts(version, "", now), (columns) =>
-          Effect.map(
-            run("supersede", text.renew, [...columns, replacedKey(version), Base64Url.encode(old), now]),
-            answer
-          ))
-        : replace("supersede", old, version, replacedKey(version), now),
+      (successor === undefined ? renew : replace)("supersede", old, version, replacedKey(version), now),
 
-    rescue: (old, version, _successor, now) => replace("rescue", old, version, null, now),
+    rescue: (old, version, successor, now) =>
+      (successor === undefined ? renew : replace)("rescue", old, version, null, now),
 
     // A row is not moved by a touch: it lives as long as the last save said.
     touch: (key, _touch, now) => Effect.map(read("touch", text.load, [Base64Url.encode(key), now], harmless), answer),

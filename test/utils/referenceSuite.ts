@@ -293,6 +293,33 @@ export const referenceSuite = (reference: Reference): void => {
         )
       }))
 
+    it.effect("that renews deletes the old remember cookie's row, and no other", () =>
+      Effect.gen(function*() {
+        const store = yield* newStore(reference)
+        const remember = newRemember()
+        const lost = yield* create(store.port, { remember })
+        const other = yield* create(store.port, { remember: newRemember() })
+        yield* store.port.saveInfo(at(remember.key), { set: [toInfo("default", "a", 1)], remove: [] }, start)
+        const rescued = newVersion({ index: [{ audience: "shop", subject: "alice" }] })
+        const again = newRemember()
+        const version = { ...rescued, remember: again, createdAt: start + 4 }
+        assert.deepStrictEqual(yield* store.port.rescue(remember.key, version, undefined, start + 4), { _tag: "Done" })
+        const info = { default: { a: 1 } }
+        yield* assertTables(
+          store,
+          [
+            row(lost, start + 3600),
+            row(other, start + 3600),
+            ...other.remember === undefined ? [] : [row(other.remember, start + 7 * day, "remember")],
+            row(rescued, start + 3600, "session", info),
+            row(again, start + 7 * day, "remember", info)
+          ],
+          [metadata(rescued.key, "shop", "alice"), metadata(again.key, "shop", "alice")]
+        )
+        // Whoever comes second finds nothing.
+        assert.deepStrictEqual(yield* store.port.rescue(remember.key, version, undefined, start + 4), { _tag: "Gone" })
+      }))
+
     it.effect("is gone where the remember cookie is, and makes nothing", () =>
       Effect.gen(function*() {
         const store = yield* newStore(reference)
