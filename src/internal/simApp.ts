@@ -153,7 +153,7 @@ const handler = (world: World) =>
             : "Dropped"
         })))
 
-export const secret = "the simulator's own, which guards nothing"
+const secret = "the simulator's own, which guards nothing"
 
 const layer = (
   world: World,
