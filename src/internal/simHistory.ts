@@ -114,6 +114,8 @@ export class History {
   readonly versions = new Map<string, Version>()
   /** Counts all events. */
   order = 0
+  /** The latest time that the store was told: what had expired by then may be gone, whatever time it is told next. */
+  latest = 0
 
   constructor(times: Times) {
     this.times = times
@@ -121,6 +123,7 @@ export class History {
 
   /** What a key opens now. */
   standing(key: string, now: number): Standing {
+    this.latest = Math.max(this.latest, now)
     const version = this.versions.get(key)
     if (version === undefined) return { _tag: "Unknown" }
     const { chain, cookie } = version
@@ -203,6 +206,13 @@ export class History {
 
   end(chain: Chain | undefined, by: string): void {
     if (chain !== undefined) chain.ended ??= { order: this.order, by }
+  }
+
+  /** Whether neither of its cookies opens anything. */
+  isOver(chain: Chain, now: number): boolean {
+    const head = headOf(chain)
+    return chain.ended !== undefined ||
+      (lastSecond(head, head.usedAt, this.times) < now && (rememberOf(chain)?.deadline ?? 0) < now)
   }
 
   byHandle(handle: string): Chain | undefined {

@@ -147,7 +147,7 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
       world.operation("revoke", handleName(checker(), handle), store.revoke(handle, at), (call) => {
         checker().wrote(call, "revoke", world.now)
         return on((was) => {
-          checker().revoked(call, handle)
+          checker().revoked(call, handle, world.now)
           return was ? "ended" : "was not there"
         })
       }),
