@@ -124,11 +124,12 @@ export class Checker {
     if (!due) this.violate("I7", `${what}, nothing is due, and it makes the store ${operation}`)
   }
 
-  loaded(call: Call, cookie: Cookie, key: string, now: number): void {
+  loaded(call: Call, cookie: Cookie, key: string, now: number, found: boolean): void {
     const { history } = this
-    const known = history.versions.get(key)
-    // One cookie's key under the other's name.
-    const standing = known?.cookie === cookie ? history.standing(key, now) : unknown
+    // What had expired when the store was last told the time may be gone, or not.
+    const time = found ? now : Math.max(now, history.latest)
+    // One cookie's key under the other's name opens nothing.
+    const standing = history.versions.get(key)?.cookie === cookie ? history.standing(key, time) : unknown
     const record = this.recordOf(call)
     record.loads.push({ cookie, standing, awaited: isAwaited(standing), now, order: ++history.order })
     if (record.overtaken && isOver(standing)) record.refused = true

@@ -141,6 +141,7 @@ export class History {
   }
 
   create(handle: string, fields: Fields): Version {
+    this.latest = Math.max(this.latest, fields.savedAt)
     const versions: Array<Version> = []
     const chain: Chain = {
       number: this.chains.length + 1,
