@@ -97,11 +97,9 @@ export const isAwaited = (standing: Standing): boolean =>
   standing._tag === "Current" && standing.version.cookie === "session" && waiting(standing.version.chain).length > 0
 
 const waiting = (chain: Chain): ReadonlyArray<Version> => {
-  const head = headOf(chain)
+  const { epoch } = headOf(chain)
   return [...chain.versions, ...chain.remembers].filter((version) =>
-    version.replaced < Infinity && !version.dropped && version.graceEnds === undefined &&
-    version.epoch === head.epoch &&
-    (version.cookie === "remember" || version.era === head.era)
+    version.replaced < Infinity && !version.dropped && version.graceEnds === undefined && version.epoch === epoch
   )
 }
 
