@@ -5,7 +5,7 @@ import type { Episode } from "./simEpisode.ts"
 import type { Cookie } from "./simHistory.ts"
 import type { Source } from "./simRandom.ts"
 import { cookieNames } from "./simRecord.ts"
-import type { Fate, Step } from "./simScript.ts"
+import type { Fate, Replayed, Step } from "./simScript.ts"
 
 /** What goes wrong in a simulation. */
 export type Fault =
@@ -67,7 +67,7 @@ interface Choice {
 const has = (episode: Episode, browser: string): boolean =>
   episode.held(browser) !== undefined || episode.held(browser, "remember") !== undefined
 
-const remembers = ({ times }: Episode, random: Source): Cookie =>
+const either = ({ times }: Episode, random: Source): Cookie =>
   times.remember && random.oneIn(3) ? "remember" : "session"
 
 /** Whether its response may still come. */
@@ -125,7 +125,7 @@ export class Actors {
     const sender = this.#sender(episode)
     const [first, ...more] = episode.issued.keys()
     const replayed = first !== undefined && random.oneIn(attacks && sender === attacker ? 2 : 12)
-      ? { of: random.pick([first, ...more]), cookie: remembers(episode, random) }
+      ? this.#replay(episode, random.pick([first, ...more]), sender === attacker)
       : undefined
     const forged = attacks && sender === attacker && random.oneIn(4)
       ? replayed === undefined ? "made up" : "stretched"
@@ -160,6 +160,11 @@ export class Actors {
     const sender = first === undefined || random.oneIn(8) ? random.pick(victims) : random.pick([first, first, ...more])
     if (random.oneIn(4)) this.#burst = { sender, left: 1 + random.below(4) }
     return sender
+  }
+
+  #replay(episode: Episode, of: number, confuses: boolean): Replayed {
+    const cookie = either(episode, this.#random)
+    return { of, cookie, as: confuses && this.#random.oneIn(4) ? either(episode, this.#random) : cookie }
   }
 
   #action(kind: Action["kind"], sender: string): Action {

@@ -153,7 +153,7 @@ const handler = (world: World) =>
             : "Dropped"
         })))
 
-export const secret = "the simulator's own, which guards nothing"
+const secret = "the simulator's own, which guards nothing"
 
 const layer = (
   world: World,
@@ -168,7 +168,13 @@ const layer = (
     Crypto.Crypto,
     Effect.map(
       Crypto.Crypto,
-      (crypto) => stack.crypto({ ...crypto, randomBytes: (size) => Effect.sync(() => randomBytes(size)) })
+      (crypto) =>
+        stack.crypto({
+          ...crypto,
+          randomBytes: (size) => Effect.sync(() => randomBytes(size)),
+          // The one primitive that takes real time, on a thread; here nobody guesses passwords.
+          pbkdf2: (password, salt, { length }) => crypto.hkdf(password)(salt, length)
+        })
     )
   ).pipe(Layer.provide(Crypto.layer))
   const codec = Layer.effect(

@@ -7,7 +7,7 @@ import { glance, parseSetCookie } from "./simCookie.ts"
 import type { Glance, SetCookie } from "./simCookie.ts"
 import { headOf, History, isAwaited, label, lastSecond, stands } from "./simHistory.ts"
 import type { Chain, Cookie, Times, Version } from "./simHistory.ts"
-import { added, cookieNames, cookieOf, isOver, longest, opened, wayOf } from "./simRecord.ts"
+import { added, cookieNames, cookieOf, isOver, longest, opened, unknown, wayOf } from "./simRecord.ts"
 import type { Invariant, Presented, Record, Violation, Way } from "./simRecord.ts"
 
 export class Checker {
@@ -100,6 +100,10 @@ export class Checker {
     const { remember, session } = this.recordOf(call)
     const allowed = [session, remember].filter((presented) => presented?.valid(call.sentAt))
     const what = `r${call.id} only looks`
+    // A remember cookie that is sent as a session cookie is the server's own word too, until somebody opens it.
+    const confused = this.genuine.has(call.cookies.get(cookieNames.session) ?? "") &&
+      this.recordOf(call).session === undefined
+    if (operation === "touch" && confused) return
     if (allowed.length === 0) return this.violate("I7", `${what}, without a session, and makes the store ${operation}`)
     switch (operation) {
       case "note":
@@ -120,9 +124,12 @@ export class Checker {
     if (!due) this.violate("I7", `${what}, nothing is due, and it makes the store ${operation}`)
   }
 
-  loaded(call: Call, cookie: Cookie, key: string, now: number): void {
+  loaded(call: Call, cookie: Cookie, key: string, now: number, found: boolean): void {
     const { history } = this
-    const standing = history.standing(key, now)
+    // What had expired when the store was last told the time may be gone, or not.
+    const time = found ? now : Math.max(now, history.latest)
+    // One cookie's key under the other's name opens nothing.
+    const standing = history.versions.get(key)?.cookie === cookie ? history.standing(key, time) : unknown
     const record = this.recordOf(call)
     record.loads.push({ cookie, standing, awaited: isAwaited(standing), now, order: ++history.order })
     if (record.overtaken && isOver(standing)) record.refused = true
@@ -194,7 +201,7 @@ export class Checker {
     const record = this.recordOf(call)
     if (!done) {
       if (standing._tag === "Forwarded" || standing._tag === "Spent") record.overtaken = true
-      else if (isOver(standing)) record.refused = true
+      else if (isOver(history.standing(old, history.latest))) record.refused = true
       return undefined
     }
     if (standing._tag === "Unknown") {
@@ -226,7 +233,7 @@ export class Checker {
     const { history } = this
     history.order++
     const standing = history.standing(key, now)
-    if (isOver(standing)) this.recordOf(call).refused = true
+    if (isOver(history.standing(key, history.latest))) this.recordOf(call).refused = true
     if (standing._tag !== "Current") return undefined
     if (used) standing.version.usedAt = now
     if (seen) history.saw(standing.version, now)
@@ -241,11 +248,11 @@ export class Checker {
     }
   }
 
-  revoked(call: Call, handle: string): void {
+  revoked(call: Call, handle: string, now: number): void {
     this.history.order++
     const chain = this.history.byHandle(handle)
-    // What somebody else has ended is no more to go on from.
-    if (chain?.ended !== undefined) this.recordOf(call).refused = true
+    // What has ended is no more to go on from.
+    if (chain !== undefined && this.history.isOver(chain, now)) this.recordOf(call).refused = true
     this.history.end(chain, `r${call.id}`)
   }
 

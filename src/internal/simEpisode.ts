@@ -193,7 +193,7 @@ export class Episode {
     const value = step.forged === undefined ? replayed : forge(step.forged, replayed, this.now, this.#made)
     const cookies = value === undefined
       ? new Map(this.jar(step.sender))
-      : new Map([[cookieNames[step.replayed?.cookie ?? "session"], value]])
+      : new Map([[cookieNames[step.replayed?.as ?? "session"], value]])
     await this.#request(step.call, step.sender, step.action, cookies, target, text(step))
   }
 

@@ -97,11 +97,9 @@ export const isAwaited = (standing: Standing): boolean =>
   standing._tag === "Current" && standing.version.cookie === "session" && waiting(standing.version.chain).length > 0
 
 const waiting = (chain: Chain): ReadonlyArray<Version> => {
-  const head = headOf(chain)
+  const { epoch } = headOf(chain)
   return [...chain.versions, ...chain.remembers].filter((version) =>
-    version.replaced < Infinity && !version.dropped && version.graceEnds === undefined &&
-    version.epoch === head.epoch &&
-    (version.cookie === "remember" || version.era === head.era)
+    version.replaced < Infinity && !version.dropped && version.graceEnds === undefined && version.epoch === epoch
   )
 }
 
@@ -114,6 +112,8 @@ export class History {
   readonly versions = new Map<string, Version>()
   /** Counts all events. */
   order = 0
+  /** The latest time that the store was told: what had expired by then may be gone, whatever time it is told next. */
+  latest = 0
 
   constructor(times: Times) {
     this.times = times
@@ -121,6 +121,7 @@ export class History {
 
   /** What a key opens now. */
   standing(key: string, now: number): Standing {
+    this.latest = Math.max(this.latest, now)
     const version = this.versions.get(key)
     if (version === undefined) return { _tag: "Unknown" }
     const { chain, cookie } = version
@@ -138,6 +139,7 @@ export class History {
   }
 
   create(handle: string, fields: Fields): Version {
+    this.latest = Math.max(this.latest, fields.savedAt)
     const versions: Array<Version> = []
     const chain: Chain = {
       number: this.chains.length + 1,
@@ -203,6 +205,13 @@ export class History {
 
   end(chain: Chain | undefined, by: string): void {
     if (chain !== undefined) chain.ended ??= { order: this.order, by }
+  }
+
+  /** Whether neither of its cookies opens anything. */
+  isOver(chain: Chain, now: number): boolean {
+    const head = headOf(chain)
+    return chain.ended !== undefined ||
+      (lastSecond(head, head.usedAt, this.times) < now && (rememberOf(chain)?.deadline ?? 0) < now)
   }
 
   byHandle(handle: string): Chain | undefined {

@@ -79,7 +79,7 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
   const loading = (cookie: Cookie, load: Port["load"]): Port["load"] => (key, now) =>
     world.operation(cookie === "session" ? "load" : "loadRemember", nameOf(key), load(key, now), (call) =>
       on((row) => {
-        checker().loaded(call, cookie, textOf(key), now)
+        checker().loaded(call, cookie, textOf(key), now, row !== undefined)
         return row?._tag ?? "none"
       }))
   return {
@@ -147,7 +147,7 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
       world.operation("revoke", handleName(checker(), handle), store.revoke(handle, at), (call) => {
         checker().wrote(call, "revoke", world.now)
         return on((was) => {
-          checker().revoked(call, handle)
+          checker().revoked(call, handle, world.now)
           return was ? "ended" : "was not there"
         })
       }),

@@ -87,6 +87,8 @@ export const wayOf = ({ loads, remember, session }: Record, sentAt: number, now:
 export const added = (notes: ReadonlyArray<string>, note: string | undefined): ReadonlyArray<string> =>
   note === undefined ? notes : [...notes, note]
 
+export const unknown: Standing = { _tag: "Unknown" }
+
 /** Whether a request has no way on. */
 export const isOver = ({ _tag }: Standing): boolean =>
   _tag === "Ended" || _tag === "Renewed" || _tag === "Expired" || _tag === "Dropped"

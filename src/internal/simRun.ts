@@ -90,8 +90,7 @@ function variant(
       staleTtl: `${times.staleTtl} seconds`,
       commitTimeout: `${times.commitTimeout} seconds`,
       remember: times.remember,
-      // PBKDF2 makes no difference here, but for the time that it takes.
-      rememberSafety: "None",
+      rememberSafety: "Low",
       rememberRollingTimeout: `${times.rememberRollingTimeout} seconds`,
       rememberAbsoluteTimeout: `${times.rememberAbsoluteTimeout} seconds`
     },

@@ -17,6 +17,13 @@ export type Fate =
   /** It is carried out, and the caller learns that it failed. */
   | "FailAfter"
 
+/** A cookie that was set by the response to a request, and as which of the two it is sent. */
+export interface Replayed {
+  readonly of: number
+  readonly cookie: Cookie
+  readonly as: Cookie
+}
+
 export type Step =
   | {
     readonly _tag: "Send"
@@ -24,8 +31,8 @@ export type Step =
     /** Whose cookies it carries. */
     readonly sender: string
     readonly action: Action
-    /** Where it carries an old cookie instead: the request whose response set it, and which of the two. */
-    readonly replayed: { readonly of: number; readonly cookie: Cookie } | undefined
+    /** Where it carries an old cookie instead of its own. */
+    readonly replayed: Replayed | undefined
     /** What was done to that cookie, or that it is made up. */
     readonly forged: "stretched" | "made up" | undefined
     /** Whose session it ends by its handle. */
@@ -52,13 +59,14 @@ const actionText = ({ early, ending, kind, look, pause, remember, user }: Action
     ...(ending === "empty" ? [] : [`ends: ${ending}`])
   ].join(", ")
 
+const replayText = ({ as, cookie, of }: Replayed): string =>
+  `, with the ${cookie} cookie that r${of} got${as === cookie ? "" : `, as its ${as} cookie`}`
+
 /** A step in words, as far as they do not depend on what happens. */
 export const text = (step: Step): string => {
   switch (step._tag) {
     case "Send": {
-      const replay = step.replayed === undefined
-        ? ""
-        : `, with the ${step.replayed.cookie} cookie that r${step.replayed.of} got`
+      const replay = step.replayed === undefined ? "" : replayText(step.replayed)
       const forged = step.forged === undefined ? "" : `, ${step.forged}`
       const target = step.target === undefined ? "" : ` of ${step.target}`
       return `${step.sender} sends r${step.call}: ${actionText(step.action)}${target}${replay}${forged}`

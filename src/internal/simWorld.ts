@@ -53,8 +53,8 @@ interface Sleeper {
 /** Whole seconds at which the first episode begins; any would do. */
 const beginning = 1_800_000_000
 
-/** As many turns of the event loop as a call gets that waits for something which is not the simulator's. */
-const patience = 200
+/** As many turns of the event loop as a call gets that waits for something which is not the simulator's; then it hangs. */
+const patience = 5000
 
 export class World {
   readonly #tasks: Array<() => void> = []
@@ -151,7 +151,7 @@ export class World {
       } while (this.#tasks.length > 0)
       if (!this.calls.some((call) => this.#works(call))) return
       // A runtime whose crypto is asynchronous.
-      await Effect.runPromise(Effect.yieldNow)
+      await Effect.runPromise(turns < patience / 2 ? Effect.yieldNow : Effect.sleep(1))
     }
   }
 
