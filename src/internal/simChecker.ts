@@ -97,7 +97,7 @@ export class Checker {
   wrote(call: Call, operation: string, now: number): void {
     const { kind } = call.action
     if (kind !== "ignore" && kind !== "read") return
-    const { remember, session } = this.recordOf(call)
+    const { loads, remember, session } = this.recordOf(call)
     const allowed = [session, remember].filter((presented) => presented?.valid(call.sentAt))
     const what = `r${call.id} only looks`
     // A remember cookie that is sent as a session cookie is the server's own word too, until somebody opens it.
@@ -113,14 +113,14 @@ export class Checker {
       case "revoke":
         if (this.onReuseRevokes && allowed.some((presented) => presented?.version.graceEnds !== undefined)) return
     }
-    const due = allowed.some((presented) => {
-      if (presented === undefined) return false
-      const { glance, version } = presented
-      const head = headOf(version.chain)
-      return this.#due(glance.savedAt, glance.usedAt, now) || this.#due(head.savedAt, head.usedAt, now) ||
-        // Who is forwarded gets the cookie as it was before any touch.
-        this.#due(head.savedAt, head.savedAt, now)
-    })
+    // Who is forwarded gets the cookie as it was before any touch; others may have been forwarded further since.
+    const reached = loads.flatMap(({ standing }) => stands(standing) ? standing.head : [])
+    const heads = allowed.flatMap((presented) => presented === undefined ? [] : headOf(presented.version.chain))
+    const due =
+      allowed.some((presented) => presented && this.#due(presented.glance.savedAt, presented.glance.usedAt, now)) ||
+      [...reached, ...heads].some(({ savedAt, usedAt }) =>
+        this.#due(savedAt, usedAt, now) || this.#due(savedAt, savedAt, now)
+      )
     if (!due) this.violate("I7", `${what}, nothing is due, and it makes the store ${operation}`)
   }
 
