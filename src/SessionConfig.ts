@@ -452,6 +452,7 @@ export interface Settings {
   readonly commitTimeout: number
   readonly onGone: "drop" | "fail"
   readonly onReuse: "ignore" | "revoke"
+  readonly compatibility: "kong" | "lua" | undefined
 }
 
 /**
@@ -636,7 +637,8 @@ const toSettings = (options: validate.Complete, keys: Settings["keys"]): Setting
     cookieCacheSize: options.cookieCacheSize,
     commitTimeout: Duration.toMillis(options.commitTimeout),
     onGone: options.onGone,
-    onReuse: options.onReuse
+    onReuse: options.onReuse,
+    compatibility: options.compatibility
   }
 }
 

@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Layer } from "effect"
+import { Effect, Exit, Layer, References, Tracer } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
 import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { InvalidConfig, SessionError, StoreFailed } from "../src/SessionError.ts"
@@ -488,6 +488,29 @@ layer(layerPg)("rows", (it) => {
       assert.strictEqual(yield* saveInfo(port, handle.toUpperCase(), { a: "1" }), "Saved")
       assert.deepStrictEqual(yield* loadInfo(port, handle.toUpperCase()), { a: "1" })
       assert.isTrue(yield* port.revoke(handle.toUpperCase()))
+    }))
+
+  it.effect("have spans where a tracer is set and enabled", () =>
+    Effect.gen(function*() {
+      const port = yield* storeWith("traced")
+      const { key } = yield* create(port)
+      const spans: Array<Tracer.NativeSpan> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      yield* Effect.provideService(port.load(key, start), Tracer.Tracer, tracer)
+      assert.lengthOf(spans, 1)
+      assert.match(String(spans[0]?.attributes.get("db.query.text")), /FROM traced_sessions/)
+      yield* Effect.provideService(
+        Effect.provideService(port.load(key, start), Tracer.Tracer, tracer),
+        References.TracerEnabled,
+        false
+      )
+      assert.lengthOf(spans, 1)
     }))
 
   it.effect("are the store's to commit, not a transaction's of the caller", () =>

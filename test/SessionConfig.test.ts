@@ -145,7 +145,8 @@ describe("SessionConfig", () => {
           cookieCacheSize: 4_194_304,
           commitTimeout: 5000,
           onGone: "drop",
-          onReuse: "ignore"
+          onReuse: "ignore",
+          compatibility: undefined
         })
         assert.deepStrictEqual(warnings, [])
       }))
@@ -231,7 +232,8 @@ describe("SessionConfig", () => {
           cookieCacheSize: 0,
           commitTimeout: 1,
           onGone: "fail",
-          onReuse: "revoke"
+          onReuse: "revoke",
+          compatibility: undefined
         })
       }))
 
@@ -707,13 +709,6 @@ describe("SessionConfig", () => {
         fix: "10 seconds",
         compatible: "warned"
       },
-      "a session cookie that passes for a remember cookie": {
-        options: { secret, remember: true, rememberSafety: "None" },
-        setting: "rememberSafety",
-        problem: "must not be \"None\"",
-        fix: "\"Low\"",
-        compatible: "warned"
-      },
       "a negative cookieCacheSize": {
         options: { secret, cookieCacheSize: -1 },
         setting: "cookieCacheSize",
@@ -991,7 +986,12 @@ describe("SessionConfig", () => {
     it.effect("lua is lua-resty-session", () =>
       Effect.gen(function*() {
         const { settings, warnings } = yield* makeLogged({ ...SessionConfig.lua, secret })
-        assert.deepStrictEqual<unknown>(plain(settings), { ...luaDefaults, ...ours, keys: [text] })
+        assert.deepStrictEqual<unknown>(plain(settings), {
+          ...luaDefaults,
+          ...ours,
+          keys: [text],
+          compatibility: "lua"
+        })
         assert.deepStrictEqual(warnings, [])
       }))
 
@@ -1003,7 +1003,8 @@ describe("SessionConfig", () => {
           ...ours,
           keys: [text],
           cookieSecure: true,
-          cookieSameSite: "Strict"
+          cookieSameSite: "Strict",
+          compatibility: "kong"
         })
         assert.deepStrictEqual(warnings, [])
       }))

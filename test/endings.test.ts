@@ -30,6 +30,20 @@ describe("a session that its remember cookie brought back", () => {
       }
     }))
 
+  it.live("is ended by a tab that logs out after another one was quicker to bring it back", () =>
+    Effect.gen(function*() {
+      const shop = yield* open({ settings })
+      const jar = new Http.Jar()
+      yield* shop.ask(jar, add("tea"))
+      const quicker = remembered(jar)
+      const tab = remembered(jar)
+      yield* shop.ask(quicker, items)
+      yield* shop.ask(tab, Cart.use((cart) => cart.destroy))
+      assert.isUndefined(tab.get(rememberCookie))
+      assert.deepStrictEqual(yield* shop.ask(quicker, items), [])
+      assert.deepStrictEqual(yield* shop.ask(remembered(jar), items), [])
+    }))
+
   it.live("is the same one after a login, by one write", () =>
     Effect.gen(function*() {
       const { jar, shop } = yield* openWithCart({ settings })

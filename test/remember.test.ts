@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Option } from "effect"
+import { Duration, Effect, Exit, Layer, Option } from "effect"
 import { HttpServerRequest } from "effect/http"
 import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionHttp from "../src/SessionHttp.ts"
+import * as SessionStore from "../src/SessionStore.ts"
 import * as Http from "./utils/http.ts"
 import * as Shop from "./utils/shop.ts"
 
@@ -227,6 +228,21 @@ describe("the remember cookie, with placement cookie", () => {
       yield* shop.ask(jar, Effect.andThen(add("tea"), login("alice", { remember: false })))
       const renamed = new Http.Jar([["remember", jar.get("session") ?? ""]])
       assert.deepStrictEqual(yield* shop.ask(renamed, items), [])
+    }))
+
+  it.effect("would be, under one key: that is refused when the layer is built", () =>
+    Effect.gen(function*() {
+      const build = (options: SessionConfig.Options, store: Layer.Layer<SessionStore.SessionStore>) =>
+        Effect.exit(SessionHttp.engine.pipe(
+          Effect.provide(Layer.provideMerge(
+            Layer.merge(SessionHttp.layerServices, store),
+            SessionConfig.layer({ secret: Shop.secret, remember: true, rememberSafety: "None", ...options })
+          ))
+        ))
+      const refused = yield* build({}, SessionStore.layerCookie)
+      assert.include(String(refused), "rememberSafety: is \"None\" with cookie placement")
+      assert.isTrue(Exit.isSuccess(yield* build({}, SessionStore.layerMemory)))
+      assert.isTrue(Exit.isSuccess(yield* build({ compatibility: "lua" }, SessionStore.layerCookie)))
     }))
 
   it.live("that was refused is cleared with all of its chunks, and so is a session", () =>

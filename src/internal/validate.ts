@@ -389,13 +389,6 @@ const otherRules: ReadonlyArray<Rule> = [
     fix: "Write the bytes of the largest session that you expect"
   },
   {
-    setting: "rememberSafety",
-    isBroken: (options) => options.remember !== false && options.rememberSafety === "None",
-    problem: "must not be \"None\" with `remember`: a session cookie under the other name would be a remember cookie",
-    fix: "Leave it out, or set it to \"Low\"",
-    compatible: "warned"
-  },
-  {
     setting: "cookieCacheSize",
     isBroken: (options) => options.cookieCacheSize < 0 || options.cookieCacheSize > 1024 ** 3,
     problem: "is not between 0 and 1073741824",
