@@ -11,6 +11,7 @@ import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionHttp from "../src/SessionHttp.ts"
 import type * as SessionState from "../src/SessionState.ts"
 import * as SessionStore from "../src/SessionStore.ts"
+import * as FaultyStore from "../src/testing/FaultyStore.ts"
 import { cookieHeader, secret } from "./utils/codec.ts"
 import { atTime } from "./utils/time.ts"
 
@@ -45,7 +46,7 @@ const payload = (text: string): SessionState.Payload => [{ audience: "default", 
 
 /** A server whose requests go through one cache, which `make` makes. */
 const open = Effect.fnUntraced(function*(
-  { make = Verified.make, placement = "cookie", settings = {} }: {
+  { make = Verified.make, placement: kind = "cookie", settings = {} }: {
     readonly make?: Make
     readonly placement?: "cookie" | "memory"
     readonly settings?: SessionConfig.Options
@@ -57,16 +58,29 @@ const open = Effect.fnUntraced(function*(
       Layer.mergeAll(
         counting(counts),
         Crypto.layerNode,
-        placement === "cookie" ? SessionStore.layerCookie : SessionStore.layerMemory
+        kind === "cookie" ? SessionStore.layerCookie : SessionStore.layerMemory
       ).pipe(Layer.provideMerge(SessionConfig.layer({ ...SessionConfig.lua, secret, ...settings })))
     )
   )
+  let tampered = false
+  const answer = <A extends { readonly _tag: string; readonly data?: Uint8Array }>(row: A | undefined): A | undefined =>
+    tampered && row?.data !== undefined ? { ...row, data: row.data.map((byte) => byte ^ 1) } : row
+  const placement: SessionStore.Placement = engine.placement._tag === "Cookie" ? engine.placement : {
+    ...engine.placement,
+    port: FaultyStore.make(
+      engine.placement.port,
+      (operation, run) => operation === "load" ? Effect.map(run, (row) => answer(row as never) as never) : run
+    )
+  }
   const withCache: Exchange.Engine = {
     ...engine,
+    placement,
     verified: engine.verified === undefined ? undefined : make(engine.settings.cookieCacheSize)
   }
-  const begin = (cookies: string | undefined, now: number, ip = "192.0.2.1") => {
-    const exchange = Exchange.make(withCache, {
+  // Another process, with the same secret and the same store.
+  const elsewhere: Exchange.Engine = { ...engine, verified: undefined }
+  const begin = (cookies: string | undefined, now: number, ip = "192.0.2.1", on = withCache) => {
+    const exchange = Exchange.make(on, {
       cookies,
       sender: { ip, scheme: "https", userAgent: undefined },
       host: undefined,
@@ -76,7 +90,10 @@ const open = Effect.fnUntraced(function*(
   }
   return {
     counts,
-    port: engine.placement._tag === "Server" ? engine.placement.port : undefined,
+    /** From now on, the store answers with other data. */
+    tamper: () => {
+      tampered = true
+    },
     /** What a request with these cookies finds. */
     read: (cookies: string, now = start, ip?: string) =>
       Effect.gen(function*() {
@@ -84,10 +101,10 @@ const open = Effect.fnUntraced(function*(
         const entry = yield* atTime(now)(Recording.entry(exchange, "default"))
         return entry?.data ?? exchange.refusal
       }),
-    /** The cookies of a session with this text in it. */
-    save: (text: string, now = start) =>
+    /** The cookies of a session with this text in it, made elsewhere if nothing is said. */
+    save: (text: string, on: "here" | "elsewhere" = "elsewhere", now = start) =>
       Effect.gen(function*() {
-        const exchange = yield* begin(undefined, now)
+        const exchange = yield* begin(undefined, now, undefined, on === "here" ? withCache : elsewhere)
         const [entry] = payload(text)
         yield* atTime(now)(
           Recording.modify(exchange, { audience: "default", kind: "Data", apply: () => Effect.succeed(entry) })
@@ -132,6 +149,29 @@ const checks: ReadonlyArray<Check> = [
       })
   },
   {
+    name: "a cookie that was made here is known",
+    run: (make) =>
+      Effect.gen(function*() {
+        for (const placement of ["cookie", "memory"] as const) {
+          const server = yield* open({ make, placement })
+          const cookies = yield* server.save("tea", "here")
+          assert.deepStrictEqual(yield* server.read(cookies), { text: "tea" })
+          assert.deepStrictEqual(server.counts, { verified: 0, opened: 0 })
+        }
+      })
+  },
+  {
+    name: "with server placement what the store answers has to be what it answered before",
+    run: (make) =>
+      Effect.gen(function*() {
+        const server = yield* open({ make, placement: "memory" })
+        const cookies = yield* server.save("tea")
+        yield* server.read(cookies)
+        server.tamper()
+        assert.strictEqual(yield* server.read(cookies), "DecryptionFailed")
+      })
+  },
+  {
     name: "timeouts are checked every time",
     run: (make) =>
       Effect.gen(function*() {
@@ -152,7 +192,7 @@ const checks: ReadonlyArray<Check> = [
         const cookies = yield* server.save("tea")
         assert.deepStrictEqual(yield* server.read(cookies), { text: "tea" })
         assert.deepStrictEqual(yield* server.read(cookies), { text: "tea" })
-        assert.deepStrictEqual(server.counts, { verified: 1, opened: 2 })
+        assert.deepStrictEqual(server.counts, { verified: 1, opened: 1 })
         yield* server.logout(cookies)
         assert.strictEqual(yield* server.read(cookies), "NotStored")
       })
@@ -257,7 +297,7 @@ describe("verified cookies", () => {
   it.effect("stay as long as they are asked for, and within the room", () =>
     Effect.sync(() => {
       const cache = Verified.make(100_000)
-      const verified = { presented: {} as never, key: 0, payload: undefined }
+      const verified = { presented: {} as never, key: 0, contents: undefined }
       cache.set("busy", verified, start)
       for (let i = 0; i < 1000; i++) {
         cache.set(`${i}`, verified, start)
@@ -272,7 +312,7 @@ describe("verified cookies", () => {
   it.effect("are forgotten when the clock is set back", () =>
     Effect.sync(() => {
       const cache = Verified.make(100_000)
-      cache.set("a", { presented: {} as never, key: 0, payload: undefined }, start)
+      cache.set("a", { presented: {} as never, key: 0, contents: undefined }, start)
       assert.isUndefined(cache.get("a", start - 3600))
     }))
 })
@@ -315,6 +355,7 @@ const broken: ReadonlyArray<{ readonly fault: string; readonly make: Make; reado
   },
   {
     fault: "shares what can be changed",
+    // The data as they were given, not a copy.
     make: () => {
       const map = new Map<string, Verified.Verified>()
       return {

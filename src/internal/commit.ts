@@ -49,7 +49,7 @@ export const commit = (self: Exchange.Exchange): Effect.Effect<Exchange.Outcome,
     self.outcome === undefined
       // A client that goes away must not leave a logout half done.
       ? Effect.uninterruptible(
-        Effect.onExit(Exchange.bounded(self, "commit", attempt(self, 1)), (exit) =>
+        Effect.onExit(within(self, attempt(self, 1)), (exit) =>
           Effect.sync(() => {
             // A commit that failed is not tried again: whoever saw it fail decides what to answer.
             self.outcome = exit._tag === "Success" ? exit.value : nothing
@@ -79,6 +79,13 @@ const attempt = (self: Exchange.Exchange, count: number): Effect.Effect<Exchange
         ? Exchange.fail(new Undeliverable())
         : Effect.flatMap(carryOut(self, plan, now, count), (outcome) => keepInfo(self, plan, outcome, now))
     }))
+
+/** Where there is a store to wait for, not for ever. */
+const within = (
+  self: Exchange.Exchange,
+  attempt: Effect.Effect<Exchange.Outcome, SessionError>
+): Effect.Effect<Exchange.Outcome, SessionError> =>
+  self.engine.placement._tag === "Server" ? Exchange.bounded(self, "commit", attempt) : attempt
 
 /** Opens what the plan depends on. */
 const prepare = (self: Exchange.Exchange, now: number): Effect.Effect<void, SessionError> => {
@@ -183,6 +190,7 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
   }
   const infoKey = yield* infoKeyOf(self)
   let handle = self.opened?.handle
+  let data: Uint8Array | undefined
   if (placement._tag === "Server") {
     if (plan.how === "Create") {
       if (plan.revoke && handle !== undefined) {
@@ -193,6 +201,7 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
       handle = uuid(yield* self.engine.crypto.randomBytes(16))
     }
     const version = yield* versionOf(self, plan, sealed, infoKey)
+    data = version.data
     const answer = yield* store(self, placement.port, plan, sealed, version, handle, now)
     if (answer === "Collision") return yield* again(self, count)
     if (answer._tag === "Gone") return yield* gone(self)
@@ -203,11 +212,11 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
   }
   const cookies = cookiesOf(self, plan, sealed)
   if (previous?.value !== undefined) self.engine.verified?.delete(previous.value)
-  Exchange.settle(self, { presented: sealed.session, key: 0, value: undefined }, {
-    payload: plan.payload,
-    handle,
-    infoKey
-  })
+  const { payload } = plan
+  const live = { presented: sealed.session, key: 0, value: undefined }
+  // The next request is going to present it.
+  Opening.know(self, { ...live, value: Redacted.value(sealed.session.value) }, { payload, data, infoKey }, now)
+  Exchange.settle(self, live, { payload, handle, infoKey })
   if (sealed.remember !== undefined) self.remember = { presented: sealed.remember, key: 0, value: undefined }
   self.refusal = undefined
   yield* Effect.forEach(eventsOf[plan.how], (_tag) => SessionEvents.emit({ _tag, handle }), { discard: true })

@@ -15,7 +15,7 @@ import { SessionError, StoreFailed } from "../SessionError.ts"
 import type { SessionErrorReason } from "../SessionError.ts"
 import type * as SessionState from "../SessionState.ts"
 import type { Placement } from "../SessionStore.ts"
-import type { VerifiedCookies } from "./verified.ts"
+import type { Contents, VerifiedCookies } from "./verified.ts"
 
 /** The services that all exchanges of one configuration share. */
 export interface Engine {
@@ -47,8 +47,8 @@ export interface Live {
   readonly key: number
   /** The cookie's value; `undefined` for a version that the request did not present but was forwarded to. */
   readonly value: string | undefined
-  /** What the cookie holds, where it is remembered. */
-  readonly payload?: SessionState.Payload | undefined
+  /** What it holds, where that is remembered. */
+  readonly contents?: Contents | undefined
 }
 
 /** A recorded change, kept to be replayed if another request was quicker. */

@@ -12,6 +12,7 @@ import * as SessionState from "../SessionState.ts"
 import type { Port, Superseded } from "../SessionStore.ts"
 import { seconds } from "./clock.ts"
 import { bounded, type Exchange, fail, type Live, nobody, type Opened, settle } from "./exchange.ts"
+import type { Contents } from "./verified.ts"
 
 /** How many superseded versions a request follows to the newest one: as many as a store is asked to remember. */
 const maxHops = 32
@@ -50,20 +51,31 @@ const authenticateFrom = (
   if (refusal !== undefined) return refused(refusal)
   if (known !== undefined) {
     self.refusal = undefined
-    self.live = { presented, key: known.key, value, payload: known.payload }
+    self.live = { presented, key: known.key, value, contents: known.contents }
     return Effect.void
   }
   return Effect.flatMap(codec.verify(presented, self.request.sender), (key) => {
     if (key < 0) return refused("InvalidMac")
     self.refusal = undefined
     self.live = { presented, key, value }
-    // Whether a bound cookie verifies is not a matter of its text alone.
-    if ((presented.header.flags & bound) === 0) verified?.set(value, { presented, key, payload: undefined }, now)
+    know(self, self.live, undefined, now)
     return Effect.void
   })
 }
 
 const bound = SessionState.Flag.BindIp | SessionState.Flag.BindScheme | SessionState.Flag.BindUserAgent
+
+/** Remembers a cookie that is authentic, so that it is not verified again, and what it holds. */
+export const know = (
+  { engine: { codec, verified } }: Exchange,
+  { key, presented, value }: Live,
+  contents: Contents | undefined,
+  now: number
+): void => {
+  // Whether a bound cookie verifies is not a matter of its text alone, and neither is what a cookie in pieces holds.
+  if (verified === undefined || value === undefined || (presented.header.flags & bound) !== 0) return
+  verified.set(value, { presented, key, contents: codec.chunks(presented.header) === 1 ? contents : undefined }, now)
+}
 
 const tellRefusal = (self: Exchange): Effect.Effect<void> =>
   self.refusal === undefined ? Effect.void : SessionEvents.emit({ _tag: "SessionRefused", reason: self.refusal })
@@ -114,27 +126,16 @@ export const openLocked = (self: Exchange): Effect.Effect<void, SessionError> =>
 const none = (self: Exchange): Effect.Effect<void> => Effect.sync(() => settle(self, undefined, nobody))
 
 const openCookie = (self: Exchange, live: Live): Effect.Effect<void, SessionError> => {
-  if (live.payload !== undefined) {
-    settle(self, live, { ...nobody, payload: live.payload })
+  if (live.contents !== undefined) {
+    settle(self, live, { ...nobody, payload: live.contents.payload })
     return Effect.void
   }
   return Effect.flatMap(payloadOf(self, self.engine.codec, live), (payload) => {
     if (typeof payload === "string") return refuse(self, payload)
     settle(self, live, { ...nobody, payload })
-    return rememberPayload(self, live, payload)
+    return Effect.map(seconds, (now) => know(self, live, { payload, data: undefined, infoKey: undefined }, now))
   })
 }
-
-/** A cookie that is in one piece says all of its payload by its text. */
-const rememberPayload = (
-  { engine: { codec, verified } }: Exchange,
-  { key, presented, value }: Live,
-  payload: SessionState.Payload
-): Effect.Effect<void> =>
-  verified === undefined || value === undefined || (presented.header.flags & bound) !== 0 ||
-    codec.chunks(presented.header) > 1
-    ? Effect.void
-    : Effect.map(seconds, (now) => verified.set(value, { presented, key, payload }, now))
 
 /** With cookie placement. It never forwards: the value and its Cookie header are there. */
 const payloadOf = (
@@ -155,17 +156,39 @@ const openStored = Effect.fnUntraced(function*(self: Exchange, port: Port, live:
   if (row === undefined) return yield* refuse(self, "NotStored")
   if (row._tag === "Current") {
     if (!row.seen) yield* tellSeen(self, port, key, now)
-    const opened = yield* openRow(self.engine.codec, live, row)
-    return typeof opened === "string" ? yield* refuse(self, opened) : settle(self, live, opened)
+    const opened = known(live, row) ?? (yield* openRow(self.engine.codec, live, row))
+    if (typeof opened === "string") return yield* refuse(self, opened)
+    settle(self, live, opened)
+    if (live.contents === undefined) {
+      know(self, live, { payload: opened.payload, data: row.data, infoKey: opened.infoKey }, now)
+    }
+    return
   }
   yield* forward(self, port, live, row, now)
 })
+
+/** What was found in these very bytes before. A version is never written again, and this is not left to that. */
+const known = ({ contents }: Live, { data, handle }: Row): Opened | undefined =>
+  contents?.data !== undefined && same(contents.data, data)
+    ? { payload: contents.payload, handle, infoKey: contents.infoKey }
+    : undefined
+
+const same = (one: Uint8Array, other: Uint8Array): boolean => {
+  if (one.length !== other.length) return false
+  for (let i = 0; i < one.length; i++) if (one[i] !== other[i]) return false
+  return true
+}
+
+interface Row {
+  readonly data: Uint8Array
+  readonly handle: string
+}
 
 /** What a row holds: the sealed payload, and behind it the sealed key of the session's info, if it has any. */
 const openRow = Effect.fnUntraced(function*(
   codec: Codec,
   { key, presented }: Live,
-  row: { readonly data: Uint8Array; readonly handle: string }
+  row: Row
 ): Effect.fn.Return<Opened | SessionState.Refusal> {
   const { dataSize } = presented.header
   const size = Math.floor(dataSize * 3 / 4)
@@ -240,7 +263,7 @@ export const follow = Effect.fnUntraced(
 const stand = Effect.fnUntraced(function*(
   self: Exchange,
   live: Live,
-  row: { readonly data: Uint8Array; readonly handle: string },
+  row: Row,
   remember: Live | undefined
 ) {
   const opened = yield* openRow(self.engine.codec, live, row)

@@ -4,18 +4,29 @@
  *
  * Only what a key of ours has authenticated gets in, so nobody fills it with rubbish.
  * What changes with time is not remembered: timeouts are checked on every hit, and the
- * store is asked as ever.
+ * store is asked as ever. What it answers has to be what it answered before, for the
+ * payload to be known without decrypting it.
  */
+import type { Redacted } from "effect"
 import type { Presented } from "../CookieCodec.ts"
 import type { Json, Payload } from "../SessionState.ts"
 
-/** A cookie that verified. */
+/** A cookie that verified, or that was made here. */
 export interface Verified {
   readonly presented: Presented
   /** The index of the key that verified it. */
   readonly key: number
-  /** What it holds, where that has been asked and it is all in this one cookie; frozen, since requests share it. */
-  readonly payload: Payload | undefined
+  /** What its version holds, as far as that is known. */
+  readonly contents: Contents | undefined
+}
+
+/** What a version holds. */
+export interface Contents {
+  /** Frozen, since requests share it. */
+  readonly payload: Payload
+  /** With server placement: the bytes that the store has to answer for this to be what it holds. */
+  readonly data: Uint8Array | undefined
+  readonly infoKey: Redacted.Redacted<Uint8Array> | undefined
 }
 
 export interface VerifiedCookies {
@@ -36,25 +47,42 @@ interface Entry {
   readonly bytes: number
 }
 
-/** Freezes a value with all that it holds, and says about how many bytes of memory that is. */
-const freeze = (json: Json): number => {
+/** About how many bytes of memory a value takes. */
+const sizeOf = (json: Json): number => {
   if (typeof json === "string") return 16 + 2 * json.length
   if (typeof json !== "object" || json === null) return 8
   let bytes = 32
-  for (const [key, value] of Object.entries(json)) bytes += 16 + 2 * key.length + freeze(value)
-  Object.freeze(json)
+  for (const [key, value] of Object.entries(json)) bytes += 16 + 2 * key.length + sizeOf(value)
   return bytes
 }
 
-const freezePayload = (payload: Payload): number => {
-  let bytes = 32
-  for (const entry of payload) {
-    bytes += 64 + freeze(entry.data) + freeze(entry.audience) + freeze(entry.subject ?? null)
-    Object.freeze(entry)
+const isArray = (json: Json): json is ReadonlyArray<Json> => Array.isArray(json)
+
+/** A copy that nobody can change: what it is made of may be a handler's own. */
+const frozen = (json: Json): Json => {
+  if (typeof json !== "object" || json === null) return json
+  if (isArray(json)) return Object.freeze(json.map(frozen))
+  const copy: Record<string, Json> = {}
+  // Not an assignment, which "__proto__" would make something else of.
+  for (const [key, value] of Object.entries(json)) {
+    Object.defineProperty(copy, key, { value: frozen(value), enumerable: true })
   }
-  Object.freeze(payload)
-  return bytes
+  return Object.freeze(copy)
 }
+
+const frozenContents = ({ data, infoKey, payload }: Contents): Contents => ({
+  data,
+  infoKey,
+  payload: Object.freeze(
+    payload.map(({ audience, data, subject }) => Object.freeze({ audience, data: frozen(data), subject }))
+  )
+})
+
+const sizeOfContents = ({ data, payload }: Contents): number =>
+  payload.reduce(
+    (bytes, entry) => bytes + 64 + sizeOf(entry.data) + sizeOf(entry.audience) + sizeOf(entry.subject ?? null),
+    100 + (data?.length ?? 0)
+  )
 
 /**
  * Remembers within so many bytes. There are two generations: what is asked for moves
@@ -99,10 +127,15 @@ export const make = (maxBytes: number): VerifiedCookies => {
 
     set: (text, verified, now) => {
       age(now)
-      const size = overhead + text.length + (verified.payload === undefined ? 0 : freezePayload(verified.payload))
+      const { contents } = verified
+      const size = overhead + text.length + (contents === undefined ? 0 : sizeOfContents(contents))
       old.delete(text)
       // One that alone takes the half would only drive out the others.
-      if (size <= maxBytes / 2) put(text, { verified, bytes: size })
+      if (size > maxBytes / 2) return
+      put(text, {
+        verified: contents === undefined ? verified : { ...verified, contents: frozenContents(contents) },
+        bytes: size
+      })
     },
 
     delete: (text) => {
