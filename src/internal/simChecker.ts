@@ -301,7 +301,7 @@ export class Checker {
     }
   }
 
-  #sawNothing(call: Call, { loads, remember, session }: Record, way: Way, now: number): void {
+  #sawNothing(call: Call, { loads, remember, session }: Record, taken: Way, now: number): void {
     const who = `r${call.id}`
     const usable = (presented: Presented | undefined): presented is Presented =>
       presented !== undefined && presented.valid(call.sentAt) && presented.valid(now)
@@ -310,14 +310,17 @@ export class Checker {
         return this.violate("Times", `${who} presents ${label(presented.version)}, which is valid, and is refused`)
       }
     }
-    const { first, last, open, presented } = way
+    const { first, last, open, presented } = taken
     if (!open || first === undefined || last === undefined || presented === undefined || !stands(last.standing)) return
     const name = label(presented.version)
     if (first.standing._tag === "Current") {
       return this.violate("Times", `${who} presents ${name}, which stands, and has no session`)
     }
     const { head } = last.standing
-    if (last.cookie === "remember" || lastSecond(head, head.savedAt, this.times) >= last.now) {
+    // Each step of the way has times of its own; who was touched while the next one was saved outlives that by moments.
+    const way = head.chain.versions.slice(presented.version.cookie === "session" ? presented.version.number : -1)
+    const lasts = way.every((version) => lastSecond(version, version.savedAt, this.times) >= last.now)
+    if (last.cookie === "remember" || lasts) {
       this.violate("Grace", `${who} presents ${name}, whose grace is not over, and has no session`)
     }
   }
