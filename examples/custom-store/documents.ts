@@ -41,22 +41,22 @@ export const open = Effect.fnUntraced(function*<A>(options: {
     keysOf(document).forEach((key) => byKey.set(key, document))
   }
 
-  const pathOf = (document: A): string => `${directory}/${encodeURIComponent(nameOf(document))}`
+  const pathOf = (document: A): string => `${directory}/${encodeURIComponent(nameOf(document))}.row`
   const flush = (path: string) => Effect.scoped(Effect.flatMap(files.open(path), (file) => file.sync))
   const remove = (document: A) => Effect.map(files.remove(pathOf(document)), () => forget(document))
   // Under another name until it is complete: a crash leaves the old document or the new one.
   const put = Effect.fnUntraced(function*(document: A) {
     const path = pathOf(document)
     const bytes = serialize(document)
-    yield* files.writeFile(`${path}~new`, bytes)
-    yield* flush(`${path}~new`)
-    yield* files.rename(`${path}~new`, path)
+    yield* files.writeFile(`${path}.new`, bytes)
+    yield* flush(`${path}.new`)
+    yield* files.rename(`${path}.new`, path)
     know(deserialize(bytes))
   })
 
   yield* files.makeDirectory(directory, { recursive: true })
   for (const file of yield* files.readDirectory(directory)) {
-    if (!file.endsWith("~new")) know(deserialize(yield* files.readFile(`${directory}/${file}`)))
+    if (file.endsWith(".row")) know(deserialize(yield* files.readFile(`${directory}/${file}`)))
   }
 
   const documents: Documents<A> = {
