@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer } from "effect"
 import { existsSync } from "node:fs"
 import { tmpdir } from "node:os"
+import { fileURLToPath } from "node:url"
 import * as CustomStore from "../examples/custom-store.ts"
 import { SessionError, StoreFailed } from "../src/SessionError.ts"
 import * as SessionStore from "../src/SessionStore.ts"
@@ -122,7 +123,7 @@ describe("format", () => {
 
 describe("suite", () => {
   it("without vitest says what to use", async () => {
-    const { code, stderr } = await execute("test/fixtures/suiteOutside.ts", [])
+    const { code, stderr } = await execute(fileURLToPath(new URL("fixtures/suiteOutside.ts", import.meta.url)), [])
     assert.strictEqual(code, 1)
     assert.include(stderr, "SessionStoreTest.suite runs in vitest; use SessionStoreTest.check elsewhere")
   })
