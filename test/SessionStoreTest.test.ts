@@ -1,6 +1,6 @@
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem, Layer } from "effect"
+import { Deferred, Effect, Fiber, FileSystem, Layer } from "effect"
 import { existsSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { fileURLToPath } from "node:url"
@@ -172,12 +172,79 @@ describe("examples/custom-store.ts", () => {
       assert.strictEqual((yield* withStore(directory, (port) => load(port, key)))?._tag, "Current")
     }).pipe(Effect.provide(NodeFileSystem.layer)))
 
+  /** The files, with something about them that is different. */
+  const withFiles = (different: (files: FileSystem.FileSystem) => Partial<FileSystem.FileSystem>) =>
+    Effect.provide(
+      Layer.effect(
+        FileSystem.FileSystem,
+        FileSystem.FileSystem.useSync((files) => ({ ...files, ...different(files) }))
+      )
+    )
+
+  it.live("acknowledges a write when the file and the directory are flushed", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const log: Array<string> = []
+      const note = (what: string, path: string) =>
+        Effect.sync(() => log.push(`${what} ${path.slice(directory.length)}`))
+      const noted = withFiles((files) => ({
+        writeFile: (path, data) => Effect.andThen(note("write", path), files.writeFile(path, data)),
+        rename: (from, to) => Effect.andThen(note("rename to", to), files.rename(from, to)),
+        remove: (path) => Effect.andThen(note("remove", path), files.remove(path)),
+        open: (path) =>
+          Effect.map(files.open(path), (file) => ({ ...file, sync: Effect.andThen(file.sync, note("flushed", path)) }))
+      }))
+      yield* withStore(
+        directory,
+        Effect.fnUntraced(function*(port) {
+          yield* create(port, { handle: "a" })
+          yield* note("created", directory)
+          yield* port.revoke("a")
+          yield* note("revoked", directory)
+        })
+      ).pipe(noted)
+      const put = ["write /a.row.new", "flushed /a.row.new", "rename to /a.row", "flushed ", "created "]
+      assert.deepStrictEqual(log, [...put, "remove /a.row", "flushed ", "revoked "])
+    }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+  it.live("a write that is interrupted is carried out, or not begun", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const renamed = yield* Deferred.make<void>()
+      const released = yield* Deferred.make<void>()
+      const slow = withFiles((files) => ({
+        rename: (from, to) =>
+          files.rename(from, to).pipe(
+            Effect.andThen(Deferred.succeed(renamed, undefined)),
+            Effect.andThen(Deferred.await(released))
+          )
+      }))
+      const [begun, waiting] = [newSession(), newSession()]
+      yield* withStore(
+        directory,
+        Effect.fnUntraced(function*(port) {
+          const first = yield* Effect.forkChild(port.create(begun, start))
+          yield* Deferred.await(renamed)
+          const second = yield* Effect.forkChild(port.create(waiting, start))
+          yield* Effect.yieldNow
+          yield* Fiber.interrupt(second)
+          yield* Effect.forkChild(Fiber.interrupt(first))
+          yield* Effect.yieldNow
+          yield* Deferred.succeed(released, undefined)
+          yield* Fiber.await(first)
+          assert.strictEqual((yield* load(port, begun.key))?._tag, "Current")
+          assert.isUndefined(yield* load(port, waiting.key))
+        })
+      ).pipe(slow)
+      const again = (key: Uint8Array) => withStore(directory, (port) => load(port, key))
+      assert.strictEqual((yield* again(begun.key))?._tag, "Current")
+      assert.isUndefined(yield* again(waiting.key))
+    }).pipe(Effect.provide(NodeFileSystem.layer)))
+
   it.live("a write that the disk refuses fails, and leaves what was", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
-      const full = FileSystem.FileSystem.use((files) =>
-        Effect.succeed({ ...files, rename: () => files.remove(`${directory}/none`) })
-      )
+      const refused = withFiles((files) => ({ rename: () => files.remove(`${directory}/none`) }))
       const session = newSession()
       yield* withStore(directory, (port) => port.create(session, start))
       yield* withStore(
@@ -187,7 +254,7 @@ describe("examples/custom-store.ts", () => {
           assert.strictEqual(error.message, "The session store failed to supersede")
           assert.strictEqual((yield* load(port, session.key))?._tag, "Current")
         })
-      ).pipe(Effect.provide(Layer.effect(FileSystem.FileSystem, full)))
+      ).pipe(refused)
       assert.strictEqual((yield* withStore(directory, (port) => load(port, session.key)))?._tag, "Current")
     }).pipe(Effect.provide(NodeFileSystem.layer)))
 
