@@ -45,11 +45,8 @@ const make = (rows: Documents.Documents<Row.Row>): SessionStore.Port => {
           ? { answer: "Collision" }
           : { answer: "Created", put: row, remove: rows.all().filter((other) => now > Row.deadline(other)) }
       }),
-    supersede: (old, version, successor, now) => {
-      const next = (row: Row.Row) =>
-        successor ? Row.supersede(row, version, successor, now) : Row.renew(row, version, now)
-      return write("supersede", () => replace(next, "session", old, now))
-    },
+    supersede: (old, version, successor, now) =>
+      write("supersede", () => replace((row) => Row.supersede(row, version, successor, now), "session", old, now)),
     rescue: (old, version, successor, now) =>
       write("rescue", () => replace((row) => Row.rescue(row, version, successor, now), "remember", old, now)),
     touch: (key, touch, now) => write("touch", () => replace((row) => Row.touch(row, touch, now), "session", key, now)),

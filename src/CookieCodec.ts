@@ -185,6 +185,9 @@ export interface Codec {
 
   /** How many cookies a session with this header takes; more than nine are a `CookieSizeLimit`. */
   readonly chunks: (header: Header) => number
+
+  /** The number of the last chunk in a Cookie header, whatever it holds; 1 where there is none. */
+  readonly lastChunk: (cookies: string) => number
 }
 
 /**
@@ -637,7 +640,9 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
       return names.slice(0, chunks).map((name) => ({ name, rest: clear }))
     },
 
-    chunks
+    chunks,
+
+    lastChunk: (cookies) => furtherChunks.findLastIndex((chunk) => chunk.first(cookies) !== undefined) + 2
   }
 }
 

@@ -475,7 +475,7 @@ const access = (
  *
  * **Details**
  *
- * What SessionHttp.layer is to its routes, it is to each handler: run within
+ * What `SessionHttp.layer` is to its routes, it is to each handler: run within
  * `SessionHttp.layer` of the same configuration, both have one exchange.
  *
  * @category constructors

@@ -88,6 +88,8 @@ export interface Handle<Data, Stored, Mismatch = never, Values = {}> {
    * Whether a second cookie shall bring the session back when this one has ended, as
    * the setting `remember` says where nobody does. Who declines is not remembered as
    * long as the session lives, whatever is said later (lua-resty-session's `FORGET`).
+   * Where the setting is `false`, the cookie is set for others to look at: this server
+   * does not.
    */
   readonly setRemember: (remember: boolean) => Effect.Effect<void, SessionError>
 

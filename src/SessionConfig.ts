@@ -180,12 +180,14 @@ export interface Options {
   readonly cookiePartitioned?: boolean | undefined
   /**
    * Whether a second, long-lived cookie brings sessions back that have ended by their
-   * timeouts, or with the browser. Default: `false`.
+   * timeouts, or with the browser: yes, no, or for who asks for it. Default: `false`.
    *
    * **Details**
    *
-   * It is set with each save that a handler asks for, unless the user declines (see
-   * `setRemember`), and looked at only where the session cookie is refused. What it
+   * With `true` it is set with each save that a handler asks for, unless the user
+   * declines; with `"ask"`, which the references do not have, from the moment on that
+   * the user accepts (`login(subject, { remember: true })`, `setRemember(true)`). It is
+   * looked at only where the session cookie is refused, and with `false` never. What it
    * brings back is a new session with the data of the last save, under the same
    * handle; it is replaced itself, and with server placement its old version is
    * superseded like a session's. Where the same request renews the session, with a
@@ -198,7 +200,7 @@ export interface Options {
    * Ask for the password again before what matters: a session that was brought back
    * says so in no other way than by its age.
    */
-  readonly remember?: boolean | undefined
+  readonly remember?: boolean | "ask" | undefined
   /**
    * How costly it is to derive the remember cookie's key: PBKDF2 with 1,000
    * (`"Low"`), 10,000, 100,000 or 1,000,000 (`"Very High"`) iterations, or HKDF
@@ -411,7 +413,8 @@ export interface Settings {
   readonly cookiePriority: "Low" | "Medium" | "High" | undefined
   readonly cookieSameParty: boolean
   readonly cookiePartitioned: boolean
-  readonly remember: boolean
+  /** Whether remember cookies are looked for; with `"ask"`, one is only set for who asked. */
+  readonly remember: boolean | "ask"
   readonly rememberSafety: "None" | "Low" | "Medium" | "High" | "Very High"
   /** With the prefix. */
   readonly rememberCookieName: string
@@ -449,6 +452,7 @@ export interface Settings {
   readonly commitTimeout: number
   readonly onGone: "drop" | "fail"
   readonly onReuse: "ignore" | "revoke"
+  readonly compatibility: "kong" | "lua" | undefined
 }
 
 /**
@@ -633,7 +637,8 @@ const toSettings = (options: validate.Complete, keys: Settings["keys"]): Setting
     cookieCacheSize: options.cookieCacheSize,
     commitTimeout: Duration.toMillis(options.commitTimeout),
     onGone: options.onGone,
-    onReuse: options.onReuse
+    onReuse: options.onReuse,
+    compatibility: options.compatibility
   }
 }
 

@@ -79,6 +79,11 @@ export const engine: Effect.Effect<Exchange.Engine, never, Services> = Effect.ge
   const crypto = yield* Crypto.Crypto
   const codec = yield* CookieCodec.CookieCodec
   const placement = yield* SessionStore
+  const { compatibility, remember, rememberSafety } = settings
+  if (placement._tag === "Cookie" && remember && rememberSafety === "None" && compatibility === undefined) {
+    // Under one key, a session cookie renamed is a remember cookie, and outlives its timeouts.
+    return yield* Effect.die(new SessionError({ reason: exchangeable }))
+  }
   const ofReference = placement._tag === "Server" && placement.layout === "Reference"
   const hashes = yield* subjectHashes(settings, crypto)
   return {
@@ -95,6 +100,12 @@ export const engine: Effect.Effect<Exchange.Engine, never, Services> = Effect.ge
       // The primary key's spelling stands first.
       : (subject) => Effect.map(hashes(subject), (spellings) => spellings[0] ?? subject)
   }
+})
+
+const exchangeable = new InvalidConfig({
+  setting: "rememberSafety",
+  problem: "is \"None\" with cookie placement, and a session cookie under the other name would be a remember cookie",
+  fix: "Leave it out, or set it to \"Low\""
 })
 
 /**
@@ -357,7 +368,12 @@ const decorate = (
   return HttpServerResponse.updateCookies(
     // RFC 9111, section 5.2.2.5; a shared cache that stored this response would hand one user's session to others.
     HttpServerResponse.setHeaders(varied, { ...headers, ...noStore }),
-    (cookies) => Cookies.fromIterable([...Object.values(cookies.cookies), ...outcome.cookies.map(toCookie)])
+    // By key: a proxy may have several cookies of one name, each under a key of its own.
+    ({ cookies }) =>
+      Cookies.fromReadonlyRecord({
+        ...cookies,
+        ...Object.fromEntries(outcome.cookies.map((cookie) => [cookie.name, toCookie(cookie)]))
+      })
   )
 }
 

@@ -249,8 +249,14 @@ export const verifyRemember = (
   placement: Placement,
   now: number
 ): Refusal | undefined =>
-  verify(header, rememberTimeouts(settings), placement, now) ??
-    (header.idlingOffset === 0 ? undefined : "InvalidIdlingOffset")
+  verify(header, rememberTimeouts(settings), placement, now) ?? (
+    header.idlingOffset !== 0
+      ? "InvalidIdlingOffset"
+      // Of who declined to be remembered there is no remember cookie: this was a session's.
+      : (header.flags & Flag.Forget) === 0
+      ? undefined
+      : "InvalidFlags"
+  )
 
 /**
  * Seconds left on each timeout; `undefined` where it is disabled. `next` is the
@@ -373,7 +379,8 @@ export interface Intent {
 export interface PlanSettings extends Timeouts, RememberTimeouts {
   /** Seconds. */
   readonly touchThreshold: number
-  readonly remember: boolean
+  /** Whether sessions are remembered unless somebody declines; `"ask"`: once somebody accepted. */
+  readonly remember: boolean | "ask"
 }
 
 /**
@@ -421,9 +428,10 @@ export type Plan =
     readonly latestDeadline: number
     /**
      * `Create` the first version of a session; `Supersede` the presented one, with grace; `Renew` it, which kills the
-     * old one; or `Rescue`, which brings back the session of a remember cookie.
+     * old one; or `Rescue`, which brings back the session of a remember cookie, with grace for that, or
+     * `RescueAndRenew` it, which kills the old remember cookie.
      */
-    readonly how: "Create" | "Supersede" | "Renew" | "Rescue"
+    readonly how: "Create" | "Supersede" | "Renew" | "Rescue" | "RescueAndRenew"
     /** Set a remember cookie too. */
     readonly remember: Remember | undefined
     /** End the session that stood first: none of its cookies leads to the new one. */
@@ -545,7 +553,8 @@ export const plan = (
 
   /** `of` is the header of the remember cookie that is renewed. */
   const remember = (of: Header | undefined): Remember | undefined => {
-    if (forget || !(intent.remember ?? settings.remember)) return undefined
+    const remembered = settings.remember === true || (settings.remember === "ask" && of !== undefined)
+    if (forget || !(intent.remember ?? remembered)) return undefined
     const creationTime = of?.creationTime ?? now
     const savedAt = Math.max(now, creationTime)
     return {
@@ -555,7 +564,7 @@ export const plan = (
       deadline: latestDeadline(creationTime, savedAt, rememberTimeouts(settings), savedAt)
     }
   }
-  const start = (how: "Create" | "Rescue", of: Header | undefined, revoke: boolean): Plan => ({
+  const start = (how: "Create" | "Rescue" | "RescueAndRenew", of: Header | undefined, revoke: boolean): Plan => ({
     _tag: "Save",
     payload,
     creationTime: now,
@@ -576,9 +585,9 @@ export const plan = (
   if (header === undefined) {
     if (payload.length === 0) return keep
     if (!rescued) return intent.changed ? start("Create", undefined, false) : keep
-    // A rescue leaves the old remember cookie leading to the new session: for whoever planted it, too. And who declines
-    // to be remembered now gets a session that nothing brings back.
-    if (intent.renewed || intent.remember === false) return start("Create", state.remember, true)
+    // A rescue makes another remember cookie. Who declines to be remembered gets a session that nothing brings back.
+    if (intent.remember === false) return start("Create", state.remember, true)
+    if (intent.renewed) return start("RescueAndRenew", state.remember, false)
     return state.refresh || saves(intent) ? start("Rescue", state.remember, false) : keep
   }
   const todo = saves(intent) ? "Save" : state.refresh ? due(header, settings, now) : "Nothing"

@@ -38,6 +38,7 @@ export interface Remembered extends Content {
   /**
    * The remember cookie that this one replaces: it is kept as superseded, with its
    * sealed successor, if it is still the session's. Any other dies at once.
+   * A renewal names it with the layouts of the references alone, and then it dies too.
    */
   readonly replaces: { readonly key: Uint8Array; readonly successor: Uint8Array } | undefined
 }
@@ -215,7 +216,11 @@ export interface Port {
    * Brings a session back from its remember cookie: replaces the remember cookie's
    * version `old` by `version.remember`, if it is still current, and puts `version` in
    * place of the session cookie's version, whether that has expired or not. The old
-   * remember cookie is kept as superseded; the old session cookie's version dies.
+   * session cookie's version dies.
+   *
+   * With a `successor`, the old remember cookie is kept as superseded. Without, it dies
+   * at once with every superseded version of its session, of both cookies, as with
+   * `supersede` (a login of a session that had to be brought back). Handle and info stay.
    *
    * `createdAt`, unix seconds, is the session's from now on. `version.remember` is
    * always there, and its `replaces` is not looked at.
@@ -223,7 +228,7 @@ export interface Port {
   readonly rescue: (
     old: Uint8Array,
     version: Version & { readonly remember: Remembered; readonly createdAt: number },
-    successor: Uint8Array,
+    successor: Uint8Array | undefined,
     now: number
   ) => Effect.Effect<{ readonly _tag: "Done" } | Superseded | { readonly _tag: "Gone" }, SessionError>
 

@@ -287,10 +287,36 @@ const mutants: Record<string, {
           )
       })
   },
+  "a rescue that renews removes what it sees of the session that a save has changed": {
+    foundBy: ["a rescue that renews behind a supersede that leaves the remember cookie"],
+    make: (sql, port) =>
+      Effect.succeed({
+        ...port,
+        rescue: Effect.fnUntraced(function*(old, version, successor, now) {
+          if (successor !== undefined) return yield* port.rescue(old, version, successor, now)
+          const rows = yield* Effect.orDie(sql.unsafe(texts.rescueAndRenew.replace(/AND key = \(.*\)/, ""), [
+            old,
+            version.key,
+            version.data,
+            version.deadline,
+            now,
+            version.index.map(({ audience }) => audience),
+            version.index.map(({ subject }) => subject),
+            version.remember.key,
+            version.remember.data,
+            version.remember.deadline,
+            version.createdAt
+          ]))
+          const row = yield* port.loadRemember(old, now)
+          return rows.length > 0 ? { _tag: "Done" } : row?._tag === "Superseded" ? row : { _tag: "Gone" }
+        })
+      })
+  },
   "a statement that ends a session removes what it sees of it": {
     foundBy: [
       "a revoke behind a supersede",
       "a revoke behind a rescue",
+      "a revoke behind a rescue that renews",
       "a revoke behind a write of info",
       "a revoke by subject behind a write of info",
       "a revoke and a write of info that goes on",

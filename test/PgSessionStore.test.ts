@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Layer } from "effect"
+import { Effect, Exit, Layer, References, Tracer } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
 import * as PgSessionStore from "../src/PgSessionStore.ts"
 import { InvalidConfig, SessionError, StoreFailed } from "../src/SessionError.ts"
@@ -241,6 +241,7 @@ layer(layerPg)("what an operation costs", (it) => {
       const third = newVersion({ index: [entry] })
       const other = newSession({ remember: newRemembered() })
       const rescued = newRescue({ index: [entry] })
+      const renewed = newRescue({ index: [entry] })
       const remembered = (over: Partial<Remembered>) => newVersion({ remember: newRemembered(over) })
       const rememberKey = other.remember?.key ?? randomBytes()
       const messages = (operation: Effect.Effect<unknown, SessionError>) =>
@@ -265,10 +266,11 @@ layer(layerPg)("what an operation costs", (it) => {
         loadRemember: yield* messages(port.loadRemember(rememberKey, start)),
         rescue: yield* messages(port.rescue(rememberKey, rescued, randomBytes(126), start)),
         rescued: yield* messages(port.rescue(rememberKey, newRescue(), randomBytes(126), start)),
+        "rescue that renews": yield* messages(port.rescue(rescued.remember.key, renewed, undefined, start)),
         "supersede of both": yield* messages(
           port.supersede(
-            rescued.key,
-            remembered({ replaces: { key: rescued.remember.key, successor: randomBytes(126) } }),
+            renewed.key,
+            remembered({ replaces: { key: renewed.remember.key, successor: randomBytes(126) } }),
             randomBytes(126),
             start
           )
@@ -297,6 +299,7 @@ layer(layerPg)("what an operation costs", (it) => {
         loadRemember: 1,
         rescue: 1,
         rescued: 2,
+        "rescue that renews": 1,
         "supersede of both": 1,
         saveInfo: 1,
         loadInfo: 1,
@@ -485,6 +488,29 @@ layer(layerPg)("rows", (it) => {
       assert.strictEqual(yield* saveInfo(port, handle.toUpperCase(), { a: "1" }), "Saved")
       assert.deepStrictEqual(yield* loadInfo(port, handle.toUpperCase()), { a: "1" })
       assert.isTrue(yield* port.revoke(handle.toUpperCase()))
+    }))
+
+  it.effect("have spans where a tracer is set and enabled", () =>
+    Effect.gen(function*() {
+      const port = yield* storeWith("traced")
+      const { key } = yield* create(port)
+      const spans: Array<Tracer.NativeSpan> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      yield* Effect.provideService(port.load(key, start), Tracer.Tracer, tracer)
+      assert.lengthOf(spans, 1)
+      assert.match(String(spans[0]?.attributes.get("db.query.text")), /FROM traced_sessions/)
+      yield* Effect.provideService(
+        Effect.provideService(port.load(key, start), Tracer.Tracer, tracer),
+        References.TracerEnabled,
+        false
+      )
+      assert.lengthOf(spans, 1)
     }))
 
   it.effect("are the store's to commit, not a transaction's of the caller", () =>

@@ -145,7 +145,8 @@ describe("SessionConfig", () => {
           cookieCacheSize: 4_194_304,
           commitTimeout: 5000,
           onGone: "drop",
-          onReuse: "ignore"
+          onReuse: "ignore",
+          compatibility: undefined
         })
         assert.deepStrictEqual(warnings, [])
       }))
@@ -231,7 +232,8 @@ describe("SessionConfig", () => {
           cookieCacheSize: 0,
           commitTimeout: 1,
           onGone: "fail",
-          onReuse: "revoke"
+          onReuse: "revoke",
+          compatibility: undefined
         })
       }))
 
@@ -874,7 +876,7 @@ describe("SessionConfig", () => {
       ["cookiePriority", "Highest", "is not one of its values", "\"Low\", \"Medium\", \"High\""],
       ["cookieSameParty", "yes", "is not a boolean", "true or false"],
       ["cookiePartitioned", null, "is not a boolean", "true or false"],
-      ["remember", "yes", "is not a boolean", "true or false"],
+      ["remember", "yes", "is not a boolean or \"ask\"", "true, false or \"ask\""],
       ["rememberSafety", "VeryHigh", "is not one of its values", "\"Very High\""],
       ["rememberCookieName", {}, "is not a string", "Write a string"],
       ["audience", ["a"], "is not a string", "Write a string"],
@@ -984,7 +986,12 @@ describe("SessionConfig", () => {
     it.effect("lua is lua-resty-session", () =>
       Effect.gen(function*() {
         const { settings, warnings } = yield* makeLogged({ ...SessionConfig.lua, secret })
-        assert.deepStrictEqual<unknown>(plain(settings), { ...luaDefaults, ...ours, keys: [text] })
+        assert.deepStrictEqual<unknown>(plain(settings), {
+          ...luaDefaults,
+          ...ours,
+          keys: [text],
+          compatibility: "lua"
+        })
         assert.deepStrictEqual(warnings, [])
       }))
 
@@ -996,7 +1003,8 @@ describe("SessionConfig", () => {
           ...ours,
           keys: [text],
           cookieSecure: true,
-          cookieSameSite: "Strict"
+          cookieSameSite: "Strict",
+          compatibility: "kong"
         })
         assert.deepStrictEqual(warnings, [])
       }))

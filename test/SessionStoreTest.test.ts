@@ -22,6 +22,7 @@ import {
 } from "../src/testing/checks/sessions.ts"
 import * as FaultyStore from "../src/testing/FaultyStore.ts"
 import * as SessionStoreTest from "../src/testing/SessionStoreTest.ts"
+import * as Simulator from "../src/testing/Simulator.ts"
 import { brokenStores } from "./fixtures/brokenStores.ts"
 import { execute } from "./utils/process.ts"
 
@@ -130,6 +131,12 @@ describe("suite", () => {
 })
 
 describe("examples/custom-store.ts", () => {
+  it.live("keeps the invariants in a simulation", () =>
+    Effect.gen(function*() {
+      const { failure } = yield* Simulator.run({ layer: layerCustom, seed: 1, sessions: 200 })
+      assert.isUndefined(failure, failure && Simulator.format(failure))
+    }))
+
   /** As another process does that comes after. */
   const withStore = <A, E>(directory: string, use: (port: SessionStore.Port) => Effect.Effect<A, E>) =>
     Effect.provide(SessionStore.SessionPort.use(use), CustomStore.layer(directory))

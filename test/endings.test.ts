@@ -30,6 +30,66 @@ describe("a session that its remember cookie brought back", () => {
       }
     }))
 
+  it.live("is ended by a tab that logs out after another one was quicker to bring it back", () =>
+    Effect.gen(function*() {
+      const shop = yield* open({ settings })
+      const jar = new Http.Jar()
+      yield* shop.ask(jar, add("tea"))
+      const quicker = remembered(jar)
+      const tab = remembered(jar)
+      yield* shop.ask(quicker, items)
+      yield* shop.ask(tab, Cart.use((cart) => cart.destroy))
+      assert.isUndefined(tab.get(rememberCookie))
+      assert.deepStrictEqual(yield* shop.ask(quicker, items), [])
+      assert.deepStrictEqual(yield* shop.ask(remembered(jar), items), [])
+    }))
+
+  it.live("is the same one after a login, by one write", () =>
+    Effect.gen(function*() {
+      const { jar, shop } = yield* openWithCart({ settings })
+      const handle = yield* shop.ask(jar, Cart.use((cart) => cart.handle))
+      const back = remembered(jar)
+      shop.probe.log.length = 0
+      shop.events.length = 0
+      yield* shop.ask(back, Cart.use((cart) => cart.login("alice")))
+      assert.deepStrictEqual(Http.writes(shop.probe), ["rescue"])
+      assert.deepStrictEqual(eventsOf(shop).slice(-2), ["SessionRescued", "SessionRenewed"])
+      assert.deepStrictEqual(yield* shop.ask(back, Cart.use((cart) => cart.handle)), handle)
+      assert.deepStrictEqual(yield* shop.ask(back, Effect.zip(whoami, items)), ["alice", ["tea"]])
+    }))
+
+  it.live("leaves a request that brings it back too nothing, if the login is quicker", () =>
+    Effect.gen(function*() {
+      const { jar, shop } = yield* openWithCart({ settings })
+      const [planted, victim] = [remembered(jar), remembered(jar)]
+      const held = yield* Http.hold(shop.probe, "rescue")
+      const late = yield* Effect.forkChild(shop.visit(planted, add("bait")))
+      yield* held.reached
+      yield* shop.ask(victim, Cart.use((cart) => cart.login("alice")))
+      yield* held.release
+      assert.deepStrictEqual((yield* Fiber.join(late)).setCookies, [])
+      assert.deepStrictEqual(yield* shop.ask(planted, Effect.zip(whoami, items)), [null, []])
+      assert.deepStrictEqual(yield* shop.ask(victim, Effect.zip(whoami, items)), ["alice", ["tea"]])
+    }))
+
+  it.live("leaves a request that brings it back too nothing, if the login is slower", () =>
+    Effect.gen(function*() {
+      const { jar, shop } = yield* openWithCart({ settings })
+      const [planted, victim] = [remembered(jar), remembered(jar)]
+      const held = yield* Http.hold(shop.probe, "rescue")
+      const late = yield* Effect.forkChild(shop.visit(victim, Cart.use((cart) => cart.login("alice"))))
+      yield* held.reached
+      yield* shop.ask(planted, add("bait"))
+      yield* held.release
+      yield* Fiber.join(late)
+      assert.include(eventsOf(shop), "SessionConflict")
+      for (const copy of [planted, remembered(planted), remembered(jar)]) {
+        assert.deepStrictEqual(yield* shop.ask(copy, Effect.zip(whoami, items)), [null, []])
+      }
+      assert.deepStrictEqual(yield* shop.ask(victim, Effect.zip(whoami, items)), ["alice", ["tea", "bait"]])
+      assert.strictEqual(yield* shop.ask(remembered(victim), whoami), "alice")
+    }))
+
   it.live("is forgotten when its user declines to be remembered", () =>
     Effect.gen(function*() {
       const shop = yield* open({ settings })
@@ -47,15 +107,15 @@ describe("a session that its remember cookie brought back", () => {
 describe("a session that was revoked while its remember cookie brought it back", () => {
   it.live.each(
     [
-      ["a renewal", Cart.use((cart) => cart.renew)],
-      ["the wish not to be remembered", Cart.use((cart) => cart.setRemember(false))]
+      ["a renewal", Cart.use((cart) => cart.renew), "rescue"],
+      ["the wish not to be remembered", Cart.use((cart) => cart.setRemember(false)), "revoke"]
     ] as const
-  )("stays revoked in spite of %s", ([, change]) =>
+  )("stays revoked in spite of %s", ([, change, operation]) =>
     Effect.gen(function*() {
       const { jar, shop } = yield* openWithCart({ settings })
       const back = remembered(jar)
       const handle = yield* shop.ask(jar, Cart.use((cart) => Effect.map(cart.handle, Option.getOrThrow)))
-      const held = yield* Http.hold(shop.probe, "revoke")
+      const held = yield* Http.hold(shop.probe, operation)
       const late = yield* Effect.forkChild(shop.visit(back, Effect.andThen(add("milk"), change)))
       yield* held.reached
       assert.isTrue(yield* shop.port.revoke(handle))

@@ -124,6 +124,17 @@ for (const placement of ["memory", "cookie"] as const) {
         assert.deepStrictEqual(yield* shop.ask(browser, Effect.zip(name, count)), ["Alice", Option.some(4)])
       }))
 
+    it.live("comes back with the remember cookie, also to who logs in at once", () =>
+      Effect.gen(function*() {
+        const { jar, shop } = yield* openWithVisitor({ placement, settings: { remember: true } })
+        yield* shop.ask(jar, setCount(3))
+        const browser = new Http.Jar([["__Host-remember", jar.get("__Host-remember") ?? ""]])
+        yield* shop.ask(browser, Visitor.use((visitor) => visitor.login("alice")))
+        assert.deepStrictEqual(yield* shop.ask(browser, Effect.zip(name, count)), ["Alice", Option.some(3)])
+        const again = new Http.Jar([["__Host-remember", browser.get("__Host-remember") ?? ""]])
+        assert.deepStrictEqual(yield* shop.ask(again, count), Option.some(3))
+      }))
+
     it.live("is dropped with the data of a handler that dies", () =>
       Effect.gen(function*() {
         const { jar, shop } = yield* openWithVisitor({ placement })

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Option } from "effect"
+import { Duration, Effect, Exit, Layer, Option } from "effect"
 import { HttpServerRequest } from "effect/http"
+import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionHttp from "../src/SessionHttp.ts"
+import * as SessionStore from "../src/SessionStore.ts"
 import * as Http from "./utils/http.ts"
 import * as Shop from "./utils/shop.ts"
 
@@ -155,11 +157,32 @@ for (const placement of ["memory", "cookie"] as const) {
         if (placement === "memory") assert.deepStrictEqual(yield* shop.ask(before, items), [])
       }))
 
-    it.live("is set for who wants it where the setting says no", () =>
+    it.live("with \"ask\" is set for who accepts, and from then on", () =>
+      Effect.gen(function*() {
+        const shop = yield* Shop.open({ placement, settings: { remember: "ask" } })
+        const jar = new Http.Jar()
+        assert.deepStrictEqual(Http.names(yield* shop.visit(jar, add("tea"))), [Shop.cookie])
+        assert.deepStrictEqual(Http.names(yield* shop.visit(jar, login("alice", { remember: true }))), [
+          Shop.cookie,
+          remember
+        ])
+        assert.deepStrictEqual(Http.names(yield* shop.visit(jar, add("milk"))), [Shop.cookie, remember])
+        const back = restarted(jar)
+        assert.deepStrictEqual(yield* shop.ask(back, Effect.zip(items, subject)), [
+          ["tea", "milk"],
+          Option.some("alice")
+        ])
+        yield* shop.ask(back, Cart.use((cart) => cart.logout))
+        assert.isUndefined(back.header)
+      }))
+
+    it.live("is set for who wants it where the setting says no, and not looked at", () =>
       Effect.gen(function*() {
         const shop = yield* Shop.open({ placement })
-        const reply = yield* shop.visit(new Http.Jar(), Effect.andThen(add("tea"), login("alice", { remember: true })))
+        const jar = new Http.Jar()
+        const reply = yield* shop.visit(jar, Effect.andThen(add("tea"), login("alice", { remember: true })))
         assert.deepStrictEqual(Http.names(reply), [Shop.cookie, remember])
+        assert.deepStrictEqual(yield* shop.ask(restarted(jar), items), [])
       }))
 
     it.live("is not written for a payload that fits into no cookie", () =>
@@ -195,6 +218,49 @@ for (const placement of ["memory", "cookie"] as const) {
       }))
   })
 }
+
+describe("the remember cookie, with placement cookie", () => {
+  it.live("is not a session's under the other name, least of all of who declined", () =>
+    Effect.gen(function*() {
+      const settings = { ...SessionConfig.lua, remember: true, rememberSafety: "None" } as const
+      const shop = yield* Shop.open({ placement: "cookie", settings })
+      const jar = new Http.Jar()
+      yield* shop.ask(jar, Effect.andThen(add("tea"), login("alice", { remember: false })))
+      const renamed = new Http.Jar([["remember", jar.get("session") ?? ""]])
+      assert.deepStrictEqual(yield* shop.ask(renamed, items), [])
+    }))
+
+  it.effect("would be, under one key: that is refused when the layer is built", () =>
+    Effect.gen(function*() {
+      const build = (options: SessionConfig.Options, store: Layer.Layer<SessionStore.SessionStore>) =>
+        Effect.exit(SessionHttp.engine.pipe(
+          Effect.provide(Layer.provideMerge(
+            Layer.merge(SessionHttp.layerServices, store),
+            SessionConfig.layer({ secret: Shop.secret, remember: true, rememberSafety: "None", ...options })
+          ))
+        ))
+      const refused = yield* build({}, SessionStore.layerCookie)
+      assert.include(String(refused), "rememberSafety: is \"None\" with cookie placement")
+      assert.isTrue(Exit.isSuccess(yield* build({}, SessionStore.layerMemory)))
+      assert.isTrue(Exit.isSuccess(yield* build({ compatibility: "lua" }, SessionStore.layerCookie)))
+    }))
+
+  it.live("that was refused is cleared with all of its chunks, and so is a session", () =>
+    Effect.gen(function*() {
+      const shop = yield* Shop.open({ placement: "cookie", settings: { remember: true, compressionThreshold: 0 } })
+      const jar = new Http.Jar()
+      yield* shop.ask(jar, add("x".repeat(9000)))
+      shop.time.advance(31 * day)
+      jar.set("theme", "dark")
+      const browser = jar.copy()
+      yield* shop.ask(browser, Cart.use((cart) => cart.logout))
+      assert.strictEqual(browser.header, "theme=dark")
+      // A new session leaves nothing of what stood there, either.
+      yield* shop.ask(jar, add("tea"))
+      assert.isUndefined(jar.get(`${Shop.cookie}2`))
+      assert.isUndefined(jar.get(`${remember}2`))
+    }))
+})
 
 describe("the remember cookie, on a server", () => {
   it.live("belongs to the session's row: revoking the handle ends both", () =>

@@ -45,9 +45,16 @@ const anySession = `
 \\set old :session * ${maxVersions}
 `
 
+/** How many statements a connection sends at a time. */
+export const pipelined = 8
+
 /** Scripts by workload; `load` ends as it does for a query whose row nobody looks at. */
 export const scripts = {
   load: anySession + load,
+  /** As many statements in flight as clients, times `pipelined`. */
+  pipelinedLoad: `\\startpipeline\n${
+    Array.from({ length: pipelined }, () => anySession + load).join("\n")
+  }\n\\endpipeline`,
   supersede: next + walk(0) + supersede,
   mixed: next + [0, 1, 2, 3].map((ahead) => walk(ahead) + load).join("\n") + walk(0) + supersede
 }
@@ -62,7 +69,6 @@ interface Run {
   readonly script: string
   readonly concurrency: number
   readonly seconds: number
-  readonly rows: number
   readonly block: Block
 }
 
@@ -88,10 +94,9 @@ export const find: Effect.Effect<{ readonly file: string; readonly version: stri
 )
 
 /** How many transactions there were, and how many in a second. */
-export const run = (file: string, { block, concurrency, rows, script, seconds, url }: Run) =>
+export const run = (file: string, { block, concurrency, script, seconds, url }: Run) =>
   Effect.gen(function*() {
     const variables = {
-      rows,
       now,
       deadline,
       ...block,

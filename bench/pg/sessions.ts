@@ -5,8 +5,6 @@ import type { SqlError } from "effect/sql"
 import { hash } from "node:crypto"
 import { names } from "../../src/internal/pgStatements.ts"
 
-const { sessions, subjects } = names("session")
-
 /** More than a session gets in a run. */
 export const maxVersions = 65_536
 
@@ -25,27 +23,42 @@ export const key = (session: number, version: number): Uint8Array => {
   return hash("sha256", number, "buffer")
 }
 
-/** As many sessions of one subject each, in no order on disk. Past sessions have expired. */
+interface Inserted {
+  readonly prefix: string
+  readonly first: number
+  readonly size: number
+  /** SQL that says whether the session with this number has. */
+  readonly expired: (session: string) => string
+}
+
+/** As many sessions of one subject each, in no order on disk. */
 export const insert = (
   sql: PgClient.PgClient,
-  { expired, first, size }: { readonly first: number; readonly size: number; readonly expired: (s: string) => string }
-): Effect.Effect<void, SqlError.SqlError> =>
-  Effect.forEach([
-    `INSERT INTO ${sessions} (handle, key, data, created_at, last_seen_at, deadline, seen)
+  { expired, first, prefix, size }: Inserted
+): Effect.Effect<void, SqlError.SqlError> => {
+  const { sessions, subjects } = names(prefix)
+  return Effect.forEach(
+    [
+      `INSERT INTO ${sessions} (handle, key, data, created_at, last_seen_at, deadline, seen)
      SELECT md5(s::text)::uuid, sha256(int8send(s * ${maxVersions})), '\\x${data.toString("hex")}', ${now}, ${now},
        CASE WHEN ${expired("s")} THEN ${now - 1} ELSE ${deadline} END, true
      FROM generate_series(${first}::bigint, ${first + size - 1}) AS s ORDER BY md5(s::text)`,
-    `INSERT INTO ${subjects} (audience, subject, handle)
+      `INSERT INTO ${subjects} (audience, subject, handle)
      SELECT 'shop', 'user-' || s, md5(s::text)::uuid
      FROM generate_series(${first}::bigint, ${first + size - 1}) AS s ORDER BY md5(s::text)`,
-    // What else would happen in the middle of a round.
-    `VACUUM ANALYZE ${sessions}, ${subjects}`,
-    "CHECKPOINT"
-  ], (statement) =>
-    sql.unsafe(statement), { discard: true })
+      // What else would happen in the middle of a round.
+      `VACUUM ANALYZE ${sessions}, ${subjects}`,
+      "CHECKPOINT"
+    ],
+    (statement) => sql.unsafe(statement),
+    { discard: true }
+  )
+}
 
 /** Sessions that only one round writes to, so that it knows their versions: each client walks over a span of them. */
 export interface Block {
+  /** How many there are in all, for those who only read. */
+  readonly rows: number
   readonly first: number
   readonly span: number
 }

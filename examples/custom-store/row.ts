@@ -42,6 +42,8 @@ const keep = (cookie: Cookie, handle: string, { data, deadline, key }: Content, 
 const end = (version: Kept | undefined, successor: Uint8Array | undefined): ReadonlyArray<Replaced> =>
   version && successor ? [{ ...version, _tag: "Superseded", successor, graceEnds: undefined }] : []
 
+const before = (row: Row, successor: Uint8Array | undefined): ReadonlyArray<Replaced> => successor ? row.superseded : []
+
 const put = (
   row: Omit<Row, "index" | "lastSeenAt" | "session">,
   version: Version,
@@ -60,26 +62,25 @@ export const create = (version: Parameters<Port["create"]>[0], now: number): Row
   return put({ handle, createdAt, remember: undefined, superseded: [], info: [] }, version, true, now)
 }
 
-export const supersede = (row: Row, version: Version, successor: Uint8Array, now: number): Row => ({
-  ...put(row, version, false, now),
-  superseded: [...row.superseded, ...end(row.session, successor), ...endRemember(row, version)].slice(-32)
-})
-
-/** An explicit renewal: nothing leads from what was to what is, but from a remember cookie that is replaced by name. */
-export const renew = (row: Row, version: Version, now: number): Row => ({
-  ...put({ ...row, remember: undefined }, version, true, now),
-  superseded: endRemember(row, version)
-})
-
-const endRemember = ({ remember: old }: Row, { remember }: Version): ReadonlyArray<Replaced> => {
-  const replaces = remember?.replaces
-  return end(old, replaces && text(replaces.key) === old?.key ? replaces.successor : undefined)
+/** Without a successor, nothing that was leads to what is, but a remember cookie that is replaced by name. */
+export const supersede = (row: Row, version: Version, successor: Uint8Array | undefined, now: number): Row => {
+  const replaces = version.remember?.replaces
+  const named = replaces && text(replaces.key) === row.remember?.key ? replaces.successor : undefined
+  return {
+    ...put(successor ? row : { ...row, remember: undefined }, version, successor === undefined, now),
+    superseded: [...before(row, successor), ...end(row.session, successor), ...end(row.remember, named)].slice(-32)
+  }
 }
 
-export const rescue = (row: Row, version: Parameters<Port["rescue"]>[1], successor: Uint8Array, now: number): Row => ({
-  ...put(row, version, false, now),
+export const rescue = (
+  row: Row,
+  version: Parameters<Port["rescue"]>[1],
+  successor: Uint8Array | undefined,
+  now: number
+): Row => ({
+  ...put(row, version, successor === undefined, now),
   createdAt: version.createdAt,
-  superseded: [...row.superseded, ...end(row.remember, successor)].slice(-32)
+  superseded: [...before(row, successor), ...end(row.remember, successor)].slice(-32)
 })
 
 export const touch = (row: Row, { deadline, seen }: Parameters<Port["touch"]>[1], now: number): Row => ({

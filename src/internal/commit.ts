@@ -197,6 +197,9 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
     if (answer === "Collision") return yield* again(self, count)
     if (answer._tag === "Gone") return yield* gone(self)
     if (answer._tag === "Superseded") return yield* retry(self, placement.port, previous, answer, now, count)
+    if (plan.how === "Renew" && placement.layout === "Reference" && sealed.remember === undefined) {
+      yield* endRemember(self, placement.port, handle)
+    }
   }
   const cookies = cookiesOf(self, plan, sealed)
   if (previous?.value !== undefined) self.engine.verified?.delete(previous.value)
@@ -207,9 +210,20 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
   })
   if (sealed.remember !== undefined) self.remember = { presented: sealed.remember, key: 0, value: undefined }
   self.refusal = undefined
-  yield* SessionEvents.emit({ _tag: eventOf[plan.how], handle })
+  yield* Effect.forEach(eventsOf[plan.how], (_tag) => SessionEvents.emit({ _tag, handle }), { discard: true })
   return outcome(cookies)
 })
+
+/** A renewal leaves no remember cookie from before it. In the layouts of the references that has a row of its own. */
+const endRemember = (
+  { engine, remember }: Exchange.Exchange,
+  port: Port,
+  handle: string | undefined
+): Effect.Effect<unknown, SessionError> =>
+  remember === undefined || handle === undefined ? Effect.void : Effect.flatMap(
+    engine.storageKey(remember.presented),
+    (rememberKey) => port.revoke(handle, { handle, key: undefined, rememberKey })
+  )
 
 /** The versions of the two cookies that a save makes. */
 interface Pair {
@@ -217,12 +231,15 @@ interface Pair {
   readonly remember: Sealed | undefined
 }
 
-const eventOf = {
-  Create: "SessionCreated",
-  Supersede: "SessionSaved",
-  Renew: "SessionRenewed",
-  Rescue: "SessionRescued"
+const eventsOf = {
+  Create: ["SessionCreated"],
+  Supersede: ["SessionSaved"],
+  Renew: ["SessionRenewed"],
+  Rescue: ["SessionRescued"],
+  RescueAndRenew: ["SessionRescued", "SessionRenewed"]
 } as const
+
+const isRescue = ({ how }: Of<"Save">): boolean => how === "Rescue" || how === "RescueAndRenew"
 
 const seal = (
   self: Exchange.Exchange,
@@ -253,10 +270,11 @@ const store = Effect.fnUntraced(function*(
 ) {
   const { codec, storageKey } = self.engine
   const { live, remember } = self
-  if (
-    plan.how === "Rescue" && remember !== undefined && sealed.remember !== undefined && version.remember !== undefined
-  ) {
-    const successor = yield* codec.remember.sealSuccessor(remember.presented, sealed.remember, sealed.session)
+  if (isRescue(plan) && remember !== undefined && sealed.remember !== undefined && version.remember !== undefined) {
+    // Whoever else holds the old remember cookie must not follow it to what was renewed.
+    const successor = plan.how === "RescueAndRenew"
+      ? undefined
+      : yield* codec.remember.sealSuccessor(remember.presented, sealed.remember, sealed.session)
     const rescued = { ...version, remember: version.remember, createdAt: now }
     return yield* port.rescue(yield* storageKey(remember.presented), rescued, successor, now)
   }
@@ -291,11 +309,17 @@ const versionOf = Effect.fnUntraced(function*(
       key: yield* storageKey(remember),
       data: yield* dataOf(codec.remember, remember),
       deadline: plan.remember.deadline,
-      replaces: plan.how === "Supersede" ? yield* replaced(self, remember, session) : undefined
+      replaces: plan.how === "Supersede" || (plan.how === "Renew" && ofReference(self))
+        ? yield* replaced(self, remember, session)
+        : undefined
     }
   }
   return version
 })
+
+// A row of its own there, which nothing ties to the session: it has to be named to die with a renewal.
+const ofReference = ({ engine: { placement } }: Exchange.Exchange): boolean =>
+  placement._tag === "Server" && placement.layout === "Reference"
 
 /** The remember cookie that was presented, and what it leads to from now on. */
 const replaced = (
@@ -333,24 +357,27 @@ const indexOf = (
 
 /** The cookies of a save. The reference sends those of a rescue the other way round. */
 const cookiesOf = (self: Exchange.Exchange, plan: Of<"Save">, sealed: Pair): Exchange.Outcome["cookies"] => {
-  const { engine: { codec }, live, remember, request: { host } } = self
-  const session = codec.setCookies(sealed.session, chunksOf(codec, live), host)
+  const { engine: { codec }, live, remember, request: { cookies, host } } = self
+  const session = codec.setCookies(sealed.session, chunksOf(codec, live, cookies), host)
   if (sealed.remember !== undefined) {
-    const remembered = codec.remember.setCookies(sealed.remember, chunksOf(codec.remember, remember), host)
-    return plan.how === "Rescue" ? [...remembered, ...session] : [...session, ...remembered]
+    const remembered = codec.remember.setCookies(sealed.remember, chunksOf(codec.remember, remember, cookies), host)
+    return isRescue(plan) ? [...remembered, ...session] : [...session, ...remembered]
   }
   // What it would bring back is gone.
   return plan.how === "Renew" || plan.revoke ? [...session, ...clearRemember(self)] : session
 }
 
-const chunksOf = (codec: Codec, live: Exchange.Live | undefined): number =>
-  live === undefined ? 1 : codec.chunks(live.presented.header)
+/** How many cookies are to be replaced or cleared: what was refused says nothing of itself that can be trusted. */
+const chunksOf = (codec: Codec, live: Exchange.Live | undefined, cookies: string | undefined): number => {
+  if (live !== undefined) return codec.chunks(live.presented.header)
+  return cookies === undefined ? 1 : codec.lastChunk(cookies)
+}
 
 /** Clears the remember cookie that the request brought, whatever it was. */
 const clearRemember = ({ engine, remember, request }: Exchange.Exchange): Exchange.Outcome["cookies"] => {
   const { codec, settings } = engine
   return settings.remember && codec.remember.find(request.cookies ?? "").length > 0
-    ? codec.remember.clearCookies(chunksOf(codec.remember, remember), request.host)
+    ? codec.remember.clearCookies(chunksOf(codec.remember, remember, request.cookies), request.host)
     : []
 }
 
@@ -365,7 +392,7 @@ const end = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"End">
   }
   if (self.live?.value !== undefined) self.engine.verified?.delete(self.live.value)
   const cleared = [
-    ...codec.clearCookies(chunksOf(codec, self.live), self.request.host),
+    ...codec.clearCookies(chunksOf(codec, self.live, self.request.cookies), self.request.host),
     ...clearRemember(self)
   ]
   Exchange.settle(self, undefined, Exchange.nobody)

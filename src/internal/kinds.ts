@@ -38,6 +38,21 @@ export const boolean: Kind<boolean> = {
   read: Config.Boolean
 }
 
+/** Yes, no, or a word for something between. */
+export const booleanOr = <const W extends string>(word: W): Kind<boolean | W> => {
+  const schema = Schema.Literal(word)
+  return {
+    is: (value): value is boolean | W => Predicate.isBoolean(value) || value === word,
+    name: `a boolean or "${word}"`,
+    fix: `Write true, false or "${word}"`,
+    read: (variable) =>
+      Config.orElse(
+        Config.map(Config.schema(schema, variable), (): boolean | W => word),
+        () => Config.Boolean(variable)
+      )
+  }
+}
+
 export const integer: Kind<number> = {
   is: Schema.is(Schema.Int),
   name: "a whole number",

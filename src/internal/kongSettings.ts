@@ -55,7 +55,7 @@ const secret = Schema.RedactedFromValue(text).check(
 )
 
 /** Decoded: under Kong's names, complete. */
-export const Decoded = Schema.Struct({
+const Decoded = Schema.Struct({
   secret: Schema.Redacted(Schema.String),
   storage: Schema.Literals(["cookie", "kong"]),
   audience: Schema.String,

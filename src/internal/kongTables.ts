@@ -13,8 +13,6 @@ const sweeper = "batch_delete_expired_rows"
 const named = (table: string, kongs: string, index: string, suffix: string): string =>
   table === kongs ? index : `${table}_${suffix}`
 
-export const defaults = { sessions: "sessions", metadata: "session_metadatas" }
-
 export const tables = (sessions: string, metadata: string): Tables => ({
   dialect: {
     sessions,
@@ -28,7 +26,7 @@ export const tables = (sessions: string, metadata: string): Tables => ({
     lower: (at) => `expires = least(expires, ${int(at)}), ttl = least(ttl, ${moment(at)})`,
     insert: (data) =>
       `INSERT INTO ${sessions} (id, session_id, expires, data, created_at, ttl)
-  SELECT coalesce(new.handle::uuid, gen_random_uuid()), new.key, ${int("new.expires")}, ${data},
+  SELECT coalesce(nullif(new.handle, '')::uuid, gen_random_uuid()), new.key, ${int("new.expires")}, ${data},
     ${moment("new.created_at")}, ${moment("new.expires")}`,
     inserted: "id, session_id, created_at",
     insertMetadata: `INSERT INTO ${metadata} (id, session_id, sid, subject, audience, created_at)

@@ -287,9 +287,9 @@ export const make = (maxSessions: number): Port => {
           {
             ...held,
             createdAt: version.createdAt,
-            seen: false,
+            seen: successor === undefined,
             remember,
-            superseded: [...row.superseded, replaced("remember", key, successor)]
+            superseded: successor ? [...row.superseded, replaced("remember", key, successor)] : []
           },
           version.index,
           now

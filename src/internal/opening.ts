@@ -247,6 +247,8 @@ const stand = Effect.fnUntraced(function*(
   if (typeof opened === "string") return false
   settle(self, live, opened)
   self.refusal = undefined
+  // Who came by a remember cookie alone has presented one too: a logout clears both.
+  self.presented = true
   if (remember !== undefined) {
     self.remember = remember
     self.rememberSought = true

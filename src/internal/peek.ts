@@ -2,13 +2,13 @@
  * Looks at the body of a request that a handler is yet to read: the handler still
  * finds all of it, whichever way it reads.
  */
-import { Effect, Pull, Stream } from "effect"
+import { Effect, identity, Pull, Stream } from "effect"
 import type { Scope } from "effect"
 import { HttpBody, HttpClientRequest, HttpServerError, HttpServerRequest } from "effect/http"
 
 type Request = HttpServerRequest.HttpServerRequest
 
-type Body = Stream.Stream<Uint8Array, HttpServerError.HttpServerError>
+type Body<E = HttpServerError.HttpServerError> = Stream.Stream<Uint8Array, E>
 
 /** What was seen of a body. */
 export interface Peeked {
@@ -19,19 +19,19 @@ export interface Peeked {
 }
 
 /** The beginning of a body, and what is left of it. */
-interface Read {
+interface Read<E = HttpServerError.HttpServerError> {
   readonly chunks: ReadonlyArray<Uint8Array>
   readonly size: number
   /** `undefined` if nothing is left. */
-  readonly rest: Body | undefined
+  readonly rest: Body<E> | undefined
 }
 
 /** Reads until more than the limit has come, or the end. */
-const readUpTo = (body: Body, limit: number): Effect.Effect<Read, never, Scope.Scope> =>
+const readUpTo = <E>(body: Body<E>, limit: number): Effect.Effect<Read<E>, never, Scope.Scope> =>
   Effect.flatMap(Stream.toPull(body), (pull) => {
     const chunks: Array<Uint8Array> = []
     let size = 0
-    const loop: Effect.Effect<Read> = Effect.suspend(() =>
+    const loop: Effect.Effect<Read<E>> = Effect.suspend(() =>
       size > limit
         ? Effect.succeed({ chunks, size, rest: Stream.fromPull(Effect.succeed(pull)) })
         : Pull.matchEffect(pull, {
@@ -50,7 +50,7 @@ const readUpTo = (body: Body, limit: number): Effect.Effect<Read, never, Scope.S
     return loop
   })
 
-const join = ({ chunks, size }: Read): Uint8Array => {
+const join = ({ chunks, size }: Read<unknown>): Uint8Array => {
   const bytes = new Uint8Array(size)
   let offset = 0
   for (const chunk of chunks) {
@@ -60,7 +60,7 @@ const join = ({ chunks, size }: Read): Uint8Array => {
   return bytes
 }
 
-const wholeOf = (read: Read, limit: number): Uint8Array | undefined =>
+const wholeOf = (read: Read<unknown>, limit: number): Uint8Array | undefined =>
   read.rest === undefined && read.size <= limit ? join(read) : undefined
 
 /** A collected body has the server's limit; a stream is its reader's to bound. */
@@ -78,6 +78,15 @@ const bounded = (request: Request, body: Body): Body =>
       }))
   )
 
+// The request that stands in wraps every failure of its body, and the status would be lost.
+const unwrapped = <A>(
+  collected: Effect.Effect<A, HttpServerError.HttpServerError>
+): Effect.Effect<A, HttpServerError.HttpServerError> =>
+  Effect.mapError(collected, (error) => {
+    const { cause } = error.reason
+    return HttpServerError.isHttpServerError(cause) ? cause : error
+  })
+
 /** A request like another one, whose body comes from elsewhere. */
 const withBody = (request: Request, body: Body): Request => {
   const collected = HttpServerRequest.fromClientRequest(
@@ -90,10 +99,10 @@ const withBody = (request: Request, body: Body): Request => {
     // What a platform's requests have beyond the interface stays.
     Object.create(request, {
       stream: { get: () => body },
-      text: { get: () => collected.text },
-      json: { get: () => collected.json },
-      urlParamsBody: { get: () => collected.urlParamsBody },
-      arrayBuffer: { get: () => collected.arrayBuffer },
+      text: { get: () => unwrapped(collected.text) },
+      json: { get: () => unwrapped(collected.json) },
+      urlParamsBody: { get: () => unwrapped(collected.urlParamsBody) },
+      arrayBuffer: { get: () => unwrapped(collected.arrayBuffer) },
       multipart: { get: () => collected.multipart },
       multipartStream: { get: () => collected.multipartStream },
       modify: { value: (options: Parameters<Request["modify"]>[0]) => of(request.modify(options)) }
@@ -114,9 +123,15 @@ const peekCollected = (request: Request, limit: number): Effect.Effect<Uint8Arra
 /** A web request can be copied, and the copy be read; the request itself stays as it is. */
 const peekCopy = (request: Request, source: globalThis.Request, limit: number) => {
   if (source.bodyUsed) return peekCollected(request, limit)
-  if (source.body === null || source.body.locked) return Effect.undefined
-  const copy = HttpServerRequest.fromWeb(source.clone())
-  return Effect.scoped(Effect.map(readUpTo(copy.stream, limit), (read) => wholeOf(read, limit)))
+  const copy = source.body === null || source.body.locked ? null : source.clone().body
+  if (copy === null) return Effect.undefined
+  const body = Stream.fromReadableStream({ evaluate: () => copy, onError: identity, releaseLockOnEnd: true })
+  return readUpTo(body, limit).pipe(
+    Effect.map((read) => wholeOf(read, limit)),
+    Effect.scoped,
+    // Else it would keep what the other one reads. It only settles when that is cancelled too.
+    Effect.ensuring(Effect.sync(() => void copy.cancel().catch(identity)))
+  )
 }
 
 const peekStream = (request: Request, limit: number): Effect.Effect<Peeked, never, Scope.Scope> =>

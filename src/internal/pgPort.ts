@@ -2,7 +2,7 @@
  * The port over Postgres: one statement and one round trip per operation, and a
  * second one where somebody else was quicker.
  */
-import { Context, Effect, Schedule } from "effect"
+import { Context, Effect, References, Schedule, Tracer } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import { SessionError, StoreFailed } from "../SessionError.ts"
 import type { Current, Info, Listed, Port, Remembered, Superseded, Version } from "../SessionStore.ts"
@@ -56,8 +56,10 @@ export const harmless = (error: SqlError.SqlError): boolean =>
 export const failed = (operation: StoreFailed["operation"], cause: unknown): Effect.Effect<never, SessionError> =>
   Effect.fail(new SessionError({ reason: new StoreFailed({ operation, cause }) }))
 
+const firstDelay = "20 millis"
+
 // For what is over in a moment. An outage is the caller's to wait for, or not.
-const backoff = Schedule.jittered(Schedule.exponential("20 millis"))
+const backoff = { schedule: Schedule.jittered(Schedule.exponential("40 millis")), times: 2 }
 
 // A rollback of the caller's transaction would undo what the store has acknowledged.
 const outside = (sql: SqlClient.SqlClient) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -69,15 +71,26 @@ const outside = (sql: SqlClient.SqlClient) => <A, E, R>(effect: Effect.Effect<A,
         Context.omit(sql.transactionService)(context) as Context.Context<R>)
   )
 
+/** Without the driver's spans where no tracer was set: nobody would see them, and they cost as much as the statement. */
+const traced = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) =>
+    fiber.context.mapUnsafe.has(Tracer.Tracer.key)
+      ? effect
+      : Effect.provideService(effect, References.TracerEnabled, false)
+  )
+
 const attempted = <A>(
   effect: Effect.Effect<A, SqlError.SqlError>,
   operation: StoreFailed["operation"],
   retryable: (error: SqlError.SqlError) => boolean
 ): Effect.Effect<A, SessionError> =>
-  effect.pipe(
-    Effect.retry({ schedule: backoff, times: 3, while: retryable }),
-    Effect.catch((cause) => failed(operation, cause))
-  )
+  Effect.catch(effect, (cause) =>
+    retryable(cause)
+      // Outside of this branch, a schedule would cost more than the rest of a statement that succeeds.
+      ? Effect.delay(Effect.retry(effect, { ...backoff, while: retryable }), firstDelay).pipe(
+        Effect.catch((cause) => failed(operation, cause))
+      )
+      : failed(operation, cause))
 
 /**
  * Runs statements as a store has to: outside of any transaction of the caller's,
@@ -92,7 +105,7 @@ export const runner = (client: SqlClient.SqlClient) => {
     params: ReadonlyArray<unknown>,
     retryable = neverHappened
   ): Effect.Effect<ReadonlyArray<Row>, SessionError> =>
-    attempted(alone(sql.unsafe<Row>(text, params)), operation, retryable)
+    attempted(traced(alone(sql.unsafe<Row>(text, params))), operation, retryable)
 }
 
 /** Runs several statements in a transaction of their own, as `runner` runs one. */
@@ -123,7 +136,7 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
     write: Effect.Effect<ReadonlyArray<object>, SessionError>,
     key: Uint8Array,
     now: number,
-    again = true
+    attempts = 4
   ): Effect.Effect<typeof done | typeof gone | Superseded, SessionError> =>
     Effect.flatMap(
       write,
@@ -132,9 +145,9 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
           Effect.succeed(done) :
           Effect.flatMap(load(operation === "rescue" ? "loadRemember" : "load")(key, now), (row) => {
             if (row?._tag !== "Current") return Effect.succeed(row ?? gone)
-            // Somebody whose clock is behind touched what had just expired.
-            return again
-              ? settle(operation, write, key, now, false)
+            // Somebody whose clock is behind touched what had just expired, or a save came before a rescue.
+            return attempts > 1
+              ? settle(operation, write, key, now, attempts - 1)
               : failed(operation, new Error("The row was not written"))
           })
     )
@@ -177,13 +190,17 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
       )
     },
 
-    rescue: (old, version, successor, now) =>
-      settle(
+    rescue: (old, version, successor, now) => {
+      const params = [old, ...versionColumns(version, now), version.createdAt]
+      return settle(
         "rescue",
-        run("rescue", text.rescue, [old, ...versionColumns(version, now), version.createdAt, successor]),
+        successor === undefined
+          ? run("rescue", text.rescueAndRenew, params)
+          : run("rescue", text.rescue, [...params, successor]),
         old,
         now
-      ),
+      )
+    },
 
     touch: (key, { deadline, seen }, now) => {
       const params = [key, now, deadline ?? null]

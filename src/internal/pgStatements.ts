@@ -119,7 +119,9 @@ export const sweptBlocks = 128
 /** Seconds that a superseded version is kept after its grace, so that its reuse is noticed. */
 const reuseNoticed = 3600
 
-type Texts = Record<Exclude<keyof Port, "supersede"> | "renew" | "replace" | "see" | "deadlines", string> & {
+type Text = Exclude<keyof Port, "supersede"> | "renew" | "replace" | "rescueAndRenew" | "see" | "deadlines"
+
+type Texts = Record<Text, string> & {
   readonly sweep: Record<"sessions" | "superseded", string>
 }
 
@@ -178,6 +180,25 @@ WITH done AS (
   SELECT $11::bytea, handle, $12::bytea, true FROM done JOIN ${sessions} USING (handle) WHERE remember_key = $11::bytea
 ), ${reindexed}`
   }
+
+  // $1 old remember key, $2 key, $3 data, $4 deadline, $5 now, $6 audiences, $7 subjects
+  // $8 remember key, $9 remember data, $10 remember deadline, $11 created
+  // A save that was waited for may have left the remember key, but not the key. What it superseded and listed is not
+  // seen here; and so no row is found, and the next attempt sees it.
+  const rescue = (renews: boolean, chain: string) => `
+WITH done AS (
+  UPDATE ${sessions}
+  SET key = $2::bytea, data = $3::bytea, deadline = $4::bigint, created_at = $11::bigint, last_seen_at = $5::bigint,
+    seen = ${renews}, remember_key = $8::bytea, remember_data = $9::bytea, remember_deadline = $10::bigint
+  WHERE remember_key = $1::bytea AND key = (SELECT key FROM ${sessions} WHERE remember_key = $1::bytea)
+  AND key <> $2::bytea AND remember_key <> $8::bytea AND remember_deadline >= $5::bigint
+  RETURNING handle
+), chain AS (
+  ${chain}
+), ${reindexed}`
+
+  /** What a renewal leaves of all that came before it: nothing. */
+  const forgotten = `DELETE FROM ${superseded} WHERE handle IN (SELECT handle FROM done)`
 
   // $1 key, $2 now, $3 deadline or NULL
   const touch = (seen: string) => `
@@ -245,20 +266,15 @@ SELECT 1 FROM made`,
   SELECT $1::bytea, handle, $13::bytea, false FROM done`
     ),
 
-    renew: version(true, `DELETE FROM ${superseded} WHERE handle IN (SELECT handle FROM done)`),
+    renew: version(true, forgotten),
 
-    // $1 old remember key, $2 key, $3 data, $4 deadline, $5 now, $6 audiences, $7 subjects
-    // $8 remember key, $9 remember data, $10 remember deadline, $11 created, $12 successor
-    rescue: `
-WITH done AS (
-  UPDATE ${sessions}
-  SET key = $2::bytea, data = $3::bytea, deadline = $4::bigint, created_at = $11::bigint, last_seen_at = $5::bigint,
-    seen = false, remember_key = $8::bytea, remember_data = $9::bytea, remember_deadline = $10::bigint
-  WHERE remember_key = $1::bytea AND key <> $2::bytea AND remember_key <> $8::bytea AND remember_deadline >= $5::bigint
-  RETURNING handle
-), chain AS (
-  INSERT INTO ${superseded} (key, handle, successor, remember) SELECT $1::bytea, handle, $12::bytea, true FROM done
-), ${reindexed}`,
+    // $12 successor
+    rescue: rescue(
+      false,
+      `INSERT INTO ${superseded} (key, handle, successor, remember) SELECT $1::bytea, handle, $12::bytea, true FROM done`
+    ),
+
+    rescueAndRenew: rescue(true, forgotten),
 
     touch: touch(""),
 

@@ -32,6 +32,9 @@ export const subjects = (
   return (subject) => Effect.map(crypto.sha256(utf8.encode(subject)), (hash) => Base64Url.encode(hash.subarray(0, 16)))
 }
 
+const unreadable = (operation: "loadInfo" | "saveInfo"): Effect.Effect<never, SessionError> =>
+  failed(operation, new Error("A row's data are not what lua-resty-session writes"))
+
 interface LoadedRow {
   readonly handle: string
   readonly data: string
@@ -82,14 +85,15 @@ export const make = (
   const rows = listing(reads, dialect)
 
   /** What a save inserts, as the first parameters of its statement. */
-  const inserts = (version: Version, handle: string | null, now: number): Effect.Effect<ReadonlyArray<unknown>> => {
+  const inserts = (version: Version, handle: string, now: number): Effect.Effect<ReadonlyArray<unknown>> => {
     const { index, remember } = version
     const contents = remember === undefined ? [version] : [version, remember]
     const deadlines = remember === undefined ? [version.latestDeadline] : [version.latestDeadline, remember.deadline]
     return Effect.map(spellSubjects(index.map(({ subject }) => subject)), (subjects) => [
       contents.map(({ key }) => Base64Url.encode(key)),
       [settings.cookieName, settings.rememberCookieName].slice(0, contents.length),
-      [handle, null].slice(0, contents.length),
+      // A handle is the store's to make where there is none.
+      [handle, ""].slice(0, contents.length),
       contents.map(({ data }) => Base64Url.encode(data)),
       deadlines.map((deadline) => expiry(deadline, now)),
       contents.map(() => now),
@@ -119,13 +123,24 @@ export const make = (
     replaced: string | null,
     now: number
   ) =>
-    Effect.flatMap(inserts(version, null, now), (columns) =>
+    Effect.flatMap(inserts(version, "", now), (columns) =>
       Effect.map(
         run(operation, text.replace, [...columns, replaced, now + settings.staleTtl, Base64Url.encode(old), now]),
         answer
       ))
 
-  const notInfo = new Error("A row's data are not what lua-resty-session writes")
+  // Nothing is kept of a successor: with one the old row is left to expire, without one it goes at once.
+  const renew = (
+    operation: "rescue" | "supersede",
+    old: Uint8Array,
+    version: Version,
+    replaced: string | null,
+    now: number
+  ) =>
+    Effect.flatMap(
+      inserts(version, "", now),
+      (columns) => Effect.map(run(operation, text.renew, [...columns, replaced, Base64Url.encode(old), now]), answer)
+    )
 
   return {
     load: load("load"),
@@ -142,17 +157,11 @@ export const make = (
           )
       ),
 
-    // Of a row's successor nothing is kept.
     supersede: (old, version, successor, now) =>
-      successor === undefined
-        ? Effect.flatMap(inserts(version, null, now), (columns) =>
-          Effect.map(
-            run("supersede", text.renew, [...columns, replacedKey(version), Base64Url.encode(old), now]),
-            answer
-          ))
-        : replace("supersede", old, version, replacedKey(version), now),
+      (successor === undefined ? renew : replace)("supersede", old, version, replacedKey(version), now),
 
-    rescue: (old, version, _successor, now) => replace("rescue", old, version, null, now),
+    rescue: (old, version, successor, now) =>
+      (successor === undefined ? renew : replace)("rescue", old, version, null, now),
 
     // A row is not moved by a touch: it lives as long as the last save said.
     touch: (key, _touch, now) => Effect.map(read("touch", text.load, [Base64Url.encode(key), now], harmless), answer),
@@ -170,7 +179,7 @@ export const make = (
       if (key === undefined) return Effect.succeed([])
       return Effect.flatMap(read<LoadedRow>("loadInfo", text.load, [key, now], harmless), ([row]) => {
         const info = row === undefined ? [] : Row.infoOf(row.data)
-        return info === undefined ? failed("loadInfo", notInfo) : Effect.succeed(info)
+        return info === undefined ? unreadable("loadInfo") : Effect.succeed(info)
       })
     },
 
@@ -186,7 +195,7 @@ export const make = (
               ? Effect.succeed("Invalid" as const)
               : Effect.as(sql.unsafe(text.write, [rows.map(({ key }) => key), columns]), "Saved" as const)
           })),
-        (saved) => saved === "Invalid" ? failed("saveInfo", notInfo) : Effect.succeed(saved)
+        (saved) => saved === "Invalid" ? unreadable("saveInfo") : Effect.succeed(saved)
       )
     },
 

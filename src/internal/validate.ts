@@ -32,7 +32,7 @@ export const kinds = {
   cookiePriority: kind.oneOf("Low", "Medium", "High"),
   cookieSameParty: kind.boolean,
   cookiePartitioned: kind.boolean,
-  remember: kind.boolean,
+  remember: kind.booleanOr("ask"),
   rememberSafety: kind.oneOf("None", "Low", "Medium", "High", "Very High"),
   rememberCookieName: kind.text,
   rememberRollingTimeout: kind.duration,

@@ -148,14 +148,13 @@ export const suite = <E>(options: {
   const { afterAll, beforeAll, describe, it } = vitest
   describe(options.name ?? "SessionStore", () => {
     const scope = Scope.makeUnsafe()
-    let port: Port | undefined
+    const built = { port: Effect.die(new Error("The store was not built")) as Effect.Effect<Port> }
+    const onStore = (run: Check["run"]) => (): Promise<void> => Effect.runPromise(Effect.flatMap(built.port, run))
     beforeAll(async () => {
       const context = await Effect.runPromise(Layer.buildWithScope(options.layer, scope))
-      port = Context.get(context, SessionPort)
+      built.port = Effect.succeed(Context.get(context, SessionPort))
     })
     afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
-    const test = ({ run }: Check) => () =>
-      Effect.runPromise(Effect.suspend(() => port === undefined ? Effect.die("no store") : run(port)))
-    for (const check of checks) it(check.name, test(check))
+    for (const { name, run } of checks) it(name, onStore(run))
   })
 }

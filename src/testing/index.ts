@@ -17,3 +17,10 @@ export * as FaultyStore from "./FaultyStore.ts"
  * @since 0.1.0
  */
 export * as SessionStoreTest from "./SessionStoreTest.ts"
+
+/**
+ * A simulation of the whole protocol on any store.
+ *
+ * @since 0.1.0
+ */
+export * as Simulator from "./Simulator.ts"

@@ -2,8 +2,8 @@
  * HTTP to test with: servers, a client that sees the raw bytes, browsers, a clock with hands, and a store that can be
  * watched, held up and broken.
  */
-import { NodeHttpServer } from "@effect/platform-node"
-import { Clock, Context, Data, Deferred, Effect, ErrorReporter, Layer, Logger, Metric } from "effect"
+import { NodeHttpServer, NodeStream } from "@effect/platform-node"
+import { Clock, Context, Data, Deferred, Effect, ErrorReporter, Layer, Logger, Metric, Stream } from "effect"
 import type { FileSystem, Path, Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import type { Etag, HttpPlatform } from "effect/http"
@@ -314,14 +314,20 @@ const nodeHttpServer: Server = {
     }).pipe(Effect.orDie)
 }
 
-const toWebRequest = (message: IncomingMessage, signal: AbortSignal): Request =>
-  new Request(`http://${message.headers.host ?? "localhost"}${message.url ?? "/"}`, {
-    method: message.method ?? "GET",
+const toWebBody = (message: IncomingMessage): ReadableStream<Uint8Array> =>
+  Stream.toReadableStream(NodeStream.fromReadable({ evaluate: () => message, closeOnDone: false }))
+
+const toWebRequest = (message: IncomingMessage, signal: AbortSignal): Request => {
+  const { method = "GET" } = message
+  return new Request(`http://${message.headers.host ?? "localhost"}${message.url ?? "/"}`, {
+    method,
     headers: message.rawHeaders.flatMap((name, i): ReadonlyArray<[string, string]> =>
       i % 2 === 0 ? [[name, message.rawHeaders[i + 1] ?? ""]] : []
     ),
-    signal
+    signal,
+    ...(method === "GET" || method === "HEAD" ? {} : { body: toWebBody(message), duplex: "half" })
   })
+}
 
 const writeWebResponse = async (response: Response, to: ServerResponse): Promise<void> => {
   const { "set-cookie": _, ...headers } = Object.fromEntries(response.headers)

@@ -125,6 +125,8 @@ const remembered = Effect.fnUntraced(function*(port: Port) {
     save: port.supersede(session.key, version, randomBytes(126), start),
     back,
     revive: port.rescue(key, back, randomBytes(126), start),
+    /** The same, and nothing that came before is left. */
+    reviveAlone: port.rescue(key, back, undefined, start),
     nothingLeft
   }
 })
@@ -310,11 +312,13 @@ export const races: Record<string, Race> = {
 
   "a rescue behind a supersede that leaves the remember cookie": Effect.fnUntraced(function*(port) {
     const { back, handle, key, revive, session } = yield* remembered(port)
-    const version = newVersion()
+    const entry = newEntry()
+    const version = newVersion({ index: [entry] })
     const save = port.supersede(session.key, version, randomBytes(126), start)
     const [saved, rescued] = yield* inTurn(handle, save, revive)
     assert.deepStrictEqual([saved, rescued], [{ _tag: "Done" }, { _tag: "Done" }])
     assert.isUndefined(yield* load(port, version.key))
+    assert.deepStrictEqual(yield* list(port, entry), [])
     assert.deepStrictEqual(yield* load(port, back.key), current(handle, back, false))
     assert.strictEqual((yield* loadRemember(port, key))?._tag, "Superseded")
   }),
@@ -339,6 +343,53 @@ export const races: Record<string, Race> = {
     assert.isUndefined(yield* loadRemember(port, key))
     assert.isUndefined(yield* loadRemember(port, back.remember.key))
     assert.strictEqual(yield* rowsOf(handle), 2)
+  }),
+
+  "a rescue that renews behind a supersede that leaves the remember cookie": Effect.fnUntraced(function*(port) {
+    const { back, handle, key, reviveAlone, session } = yield* remembered(port)
+    const version = newVersion({ index: [newEntry()] })
+    const save = port.supersede(session.key, version, randomBytes(126), start)
+    const [saved, rescued] = yield* inTurn(handle, save, reviveAlone)
+    assert.deepStrictEqual([saved, rescued], [{ _tag: "Done" }, { _tag: "Done" }])
+    for (const dead of [session.key, version.key]) assert.isUndefined(yield* load(port, dead))
+    assert.isUndefined(yield* loadRemember(port, key))
+    assert.deepStrictEqual(yield* load(port, back.key), current(handle, back, true))
+    // The session's row, its index entry and its info, and nothing that the save left.
+    assert.strictEqual(yield* rowsOf(handle), 3)
+  }),
+
+  "a rescue that renews behind a rescue": Effect.fnUntraced(function*(port) {
+    const { handle, key, revive, reviveAlone } = yield* remembered(port)
+    const [rescued, renewed] = yield* inTurn(handle, revive, reviveAlone)
+    assert.deepStrictEqual(rescued, { _tag: "Done" })
+    assert.deepStrictEqual(showOutcome(renewed), yield* loadRemember(port, key))
+  }),
+
+  "whatever comes behind a rescue that renews": Effect.fnUntraced(function*(port) {
+    const { back, handle, key, reviveAlone, revive, save } = yield* remembered(port)
+    const answers = yield* queue(handle, [reviveAlone, revive, save, reviveAlone])
+    assert.deepStrictEqual(answers.map(showOutcome), ["Done", "Gone", "Gone", "Gone"])
+    assert.isUndefined(yield* loadRemember(port, key))
+    assert.deepStrictEqual(yield* load(port, back.key), current(handle, back, true))
+    assert.strictEqual(yield* rowsOf(handle), 3)
+  }),
+
+  "a rescue that renews behind a touch that starts the grace of what it ends": Effect.fnUntraced(function*(port) {
+    const { handle, reviveAlone, session } = yield* remembered(port)
+    const answers = yield* queue(handle, [
+      port.touch(session.key, { deadline: undefined, seen: grace }, start),
+      reviveAlone
+    ])
+    assert.deepStrictEqual(answers, [{ _tag: "Done" }, { _tag: "Done" }])
+    assert.strictEqual(yield* rowsOf(handle), 3)
+  }),
+
+  "a revoke behind a rescue that renews": Effect.fnUntraced(function*(port) {
+    const { handle, nothingLeft, reviveAlone } = yield* remembered(port)
+    const [rescued, ended] = yield* inTurn(handle, reviveAlone, port.revoke(handle))
+    assert.deepStrictEqual(rescued, { _tag: "Done" })
+    assert.isTrue(ended)
+    yield* nothingLeft
   }),
 
   "a supersede that replaces the remember cookie behind a touch that starts its grace": Effect.fnUntraced(

@@ -125,7 +125,8 @@ export const serve = async (file: string, { env, runtime }: Options = {}): Promi
     hasEnded = true
   })
   while (true) {
-    const url = /Listening on (http:\/\/\S+)/.exec(program.output())?.[1]
+    const said = /Listening on (http:\/\/\S+)|^listening on (\d+)$/m.exec(program.output())
+    const url = said?.[1] ?? (said === null ? undefined : `http://127.0.0.1:${said[2]}`)
     if (url !== undefined) return { ...program, url }
     if (hasEnded) throw new Error(`${file} ended before it listened:\n${program.output()}`)
     await sleep(20)

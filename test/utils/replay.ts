@@ -7,6 +7,7 @@ import * as CookieCodec from "../../src/CookieCodec.ts"
 import * as Crypto from "../../src/Crypto.ts"
 import { commit } from "../../src/internal/commit.ts"
 import * as Exchange from "../../src/internal/exchange.ts"
+import * as Info from "../../src/internal/info.ts"
 import * as Layout from "../../src/internal/layout.ts"
 import * as Opening from "../../src/internal/opening.ts"
 import * as Recording from "../../src/internal/recording.ts"
@@ -52,8 +53,12 @@ const carryOut = Effect.fnUntraced(function*(exchange: Exchange.Exchange, step: 
   const { audience } = exchange.engine.settings
   if (step.entry === "logout") yield* Recording.logout(exchange, audience)
   if (step.entry === "destroy") yield* Recording.destroy(exchange)
-  for (const [method, value] of step.ops) {
+  for (const [method, value, json] of step.ops) {
     if (method === "set_remember") yield* Recording.setRemember(exchange, value === true)
+    // With cookie placement it is in the plaintext.
+    if (method === "info:set" && exchange.engine.placement._tag === "Server") {
+      yield* Info.set(exchange, "replay", { audience, key: String(value), value: json })
+    }
   }
   if (did("save")) {
     const payload = Layout.decodePayload(step.plaintext)
@@ -61,7 +66,9 @@ const carryOut = Effect.fnUntraced(function*(exchange: Exchange.Exchange, step: 
       yield* Recording.modify(exchange, { audience: entry.audience, kind: "Data", apply: () => Effect.succeed(entry) })
     }
   }
-  return exchange.rescued || did("save") || did("refresh") || step.entry === "start" || step.entry === "logout" ||
+  return exchange.rescued || did("save") || did("info:save") || did("refresh") || did("touch") ||
+      step.entry === "start" ||
+      step.entry === "logout" ||
       step.entry === "destroy"
     ? (yield* commit(exchange)).cookies
     : []

@@ -49,6 +49,9 @@ export type Operation =
   | { readonly do: "remember"; readonly wanted: boolean }
   | { readonly do: "destroy" }
 
+/** How a version comes about. */
+type How = "Create" | "Supersede" | "Renew" | "Rescue" | "RescueAndRenew"
+
 /** What became of a request: where it made a version, that version as a cookie tells it. */
 export type Deed =
   | { readonly does: "nothing" }
@@ -57,8 +60,8 @@ export type Deed =
   | { readonly does: "touch"; readonly touchedAt: number; readonly storedUntil: number }
   | {
     readonly does: "save"
-    /** From nothing; in place of the presented version, with grace; as its death; or by the remember cookie. */
-    readonly how: "Create" | "Supersede" | "Renew" | "Rescue"
+    /** From nothing; in place of the presented version, with grace; as its death; or the same by the remember cookie. */
+    readonly how: How
     /** Whether the session that stood, another one, ends. */
     readonly ends: boolean
     readonly placement: Placement
@@ -214,7 +217,7 @@ export const deed = (request: Request, config: Config, now: number): Deed => {
   const forget = wanted === false || (session !== undefined && session.forget && !ended)
   /** A save of what began then. No version is older than its beginning, whatever the clock says. */
   const save = (
-    how: "Create" | "Supersede" | "Renew" | "Rescue",
+    how: How,
     { asked = true, createdAt = now, ends = false, rememberedSince = now }
   ): Deed => {
     const savedAt = Math.max(now, createdAt)
@@ -255,8 +258,9 @@ export const deed = (request: Request, config: Config, now: number): Deed => {
   const asked = changed || renewed || wanted !== undefined
   if (session === undefined) {
     if (!rescues) return parts.length > 0 ? save("Create", {}) : { does: "nothing" }
-    // Whoever else holds the remember cookie must not follow it to the new session.
-    if (renewed || wanted === false) return save("Create", { ends: true, rememberedSince })
+    if (wanted === false) return save("Create", { ends: true, rememberedSince })
+    // Whoever else holds the remember cookie must not follow it to the new version.
+    if (renewed) return save("RescueAndRenew", { rememberedSince })
     return asked || request.refresh ? save("Rescue", { rememberedSince }) : { does: "nothing" }
   }
   const { createdAt } = session

@@ -123,6 +123,7 @@ export const everything = Object.values({
   remembered: ["save Create, remembered", "save Supersede, remembered", "save Renew, remembered"],
   notRemembered: ["save Create, not remembered", "save Supersede, not remembered", "save Renew, not remembered"],
   rescues: ["rescued, nothing", "rescued, clear", "rescued, save", "save Rescue, remembered"],
+  renewedRescues: ["save RescueAndRenew, remembered"],
   refusedRescues: ["remember: RollingTimeout", "remember: AbsoluteTimeout", "remember: InvalidMac"],
   moreRefusedRescues: ["remember: InvalidFlags", "remember: CreatedInFuture", "remember: LifetimeExceeded"],
   forgetful: ["forget, Create", "forget, Supersede", "forget, Renew"]

@@ -13,6 +13,7 @@ import { agreesWithModel } from "./model.ts"
 import { outcomes } from "./outcomes.ts"
 import { races } from "./races.ts"
 import { remembering } from "./remember.ts"
+import { rememberRaces } from "./rememberRaces.ts"
 import {
   check,
   create,
@@ -394,6 +395,7 @@ export const checks: ReadonlyArray<Check> = [
   ...races,
   ...index,
   ...remembering,
+  ...rememberRaces,
   ...info,
   check("any sequence of operations answers as the naive model does", agreesWithModel)
 ]

@@ -114,8 +114,16 @@ const supersede = (
   )
 }
 
-const rescue = (model: Model, old: Made, versions: ReadonlyArray<New>, successor: string, now: number): Model => {
-  const before = lose(model, old.handle, "session", now)
+const rescue = (
+  model: Model,
+  old: Made,
+  versions: ReadonlyArray<New>,
+  successor: string | undefined,
+  now: number
+): Model => {
+  const before = successor === undefined
+    ? kill(model, (made) => made.handle === old.handle && made.fate !== "current")
+    : lose(model, old.handle, "session", now)
   const rest = end(before, currentOf(before, old.handle, "remember"), successor)
   return add(end(rest, currentOf(rest, old.handle, "session"), undefined), versions)
 }
@@ -295,11 +303,17 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
           remember: { ...content(freshKey(), operation.remember, now), replaces: undefined },
           createdAt: now - 1
         }
-        const successor = randomBytes(16)
+        const successor = operation.renew ? undefined : randomBytes(16)
         const answer = showOutcome(yield* port.rescue(old, made, successor, now))
         assert.deepStrictEqual(answer, write(model, "remember", hex(old), now))
         if (found?.fate !== "current") return
-        model = rescue(model, found, noted(found.handle, made, made.createdAt, false, now), hex(successor), now)
+        model = rescue(
+          model,
+          found,
+          noted(found.handle, made, made.createdAt, operation.renew, now),
+          successor && hex(successor),
+          now
+        )
         break
       }
       case "touch": {

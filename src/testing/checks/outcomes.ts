@@ -80,6 +80,29 @@ const supersedeIn = (successor: Uint8Array | undefined) =>
     )
   })
 
+const rescueIn = (successor: Uint8Array | undefined) =>
+  Effect.fnUntraced(function*(port: Port, scene: Scene, state: State) {
+    const write = expected(state, "remember")
+    if (write !== "Done") {
+      const answer = yield* refused(port, scene, (version) => port.rescue(scene.key, version, successor, scene.now))
+      return assert.deepStrictEqual(showOutcome(answer), write === "Gone" ? write : scene.row)
+    }
+    const version = newRescue({ deadline: scene.now + lifetime })
+    assert.deepStrictEqual(yield* port.rescue(scene.key, version, successor, scene.now), { _tag: "Done" })
+    assert.deepStrictEqual(
+      yield* load(port, version.key, scene.now),
+      current(scene.handle, version, successor === undefined)
+    )
+    assert.deepStrictEqual(
+      yield* loadRemember(port, version.remember.key, scene.now),
+      current(scene.handle, version.remember, true)
+    )
+    assert.deepStrictEqual(
+      yield* loadRemember(port, scene.key, scene.now),
+      successor && superseded(scene.handle, successor)
+    )
+  })
+
 /** What a create answers that takes something of the session; only a new one leaves anything. */
 const createIn = (take: (scene: Scene) => Partial<Session>, expected: (state: State) => State["sameKey"]) =>
   Effect.fnUntraced(function*(port: Port, scene: Scene, state: State) {
@@ -123,22 +146,8 @@ const operations: Record<string, (port: Port, scene: Scene, state: State) => Eff
   }),
   supersede: supersedeIn(randomBytes(126)),
   renew: supersedeIn(undefined),
-  rescue: Effect.fnUntraced(function*(port, scene, state) {
-    const write = expected(state, "remember")
-    const successor = randomBytes(126)
-    if (write !== "Done") {
-      const answer = yield* refused(port, scene, (version) => port.rescue(scene.key, version, successor, scene.now))
-      return assert.deepStrictEqual(showOutcome(answer), write === "Gone" ? write : scene.row)
-    }
-    const version = newRescue({ deadline: scene.now + lifetime })
-    assert.deepStrictEqual(yield* port.rescue(scene.key, version, successor, scene.now), { _tag: "Done" })
-    assert.deepStrictEqual(yield* load(port, version.key, scene.now), current(scene.handle, version, false))
-    assert.deepStrictEqual(
-      yield* loadRemember(port, version.remember.key, scene.now),
-      current(scene.handle, version.remember, true)
-    )
-    assert.deepStrictEqual(yield* loadRemember(port, scene.key, scene.now), superseded(scene.handle, successor))
-  }),
+  rescue: rescueIn(randomBytes(126)),
+  "rescue and renew": rescueIn(undefined),
   touch: Effect.fnUntraced(function*(port, scene, state) {
     const { key, now } = scene
     const write = expected(state, "session")

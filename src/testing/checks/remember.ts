@@ -1,8 +1,8 @@
-/** The remember cookie: what it leaves behind, what it brings back, and who it meets. */
+/** The remember cookie: what it leaves behind, and what it brings back. */
 import { Effect } from "effect"
 import { StoreFailed } from "../../SessionError.ts"
 import type { SessionError } from "../../SessionError.ts"
-import type { IndexEntry, Port, Remembered } from "../../SessionStore.ts"
+import type { Remembered } from "../../SessionStore.ts"
 import { assert } from "./assert.ts"
 import {
   check,
@@ -14,20 +14,19 @@ import {
   lifetime,
   list,
   load,
+  loadInfo,
   loadRemember,
-  many,
-  meeting,
   newEntry,
   newRemembered,
   newRescue,
   newSession,
   newVersion,
-  race,
   randomBytes,
   renew,
   replace,
   rescue,
-  showOutcome,
+  rescueAndRenew,
+  saveInfo,
   start,
   superseded,
   touch
@@ -36,14 +35,6 @@ import type { Check, Shown } from "./sessions.ts"
 
 const replaces = (key: Uint8Array): NonNullable<Remembered["replaces"]> => ({ key, successor: randomBytes(126) })
 
-const nothingLeft = Effect.fnUntraced(function*(port: Port, entry: IndexEntry, keys: ReadonlyArray<Uint8Array>) {
-  for (const key of keys) {
-    assert.isUndefined(yield* load(port, key))
-    assert.isUndefined(yield* loadRemember(port, key))
-  }
-  assert.deepStrictEqual(yield* list(port, entry), [])
-})
-
 /** Of a write that has to fail, and not to answer. */
 const failure = <A extends { readonly _tag: string }>(write: Effect.Effect<A, SessionError>) =>
   Effect.flip(write).pipe(
@@ -51,7 +42,7 @@ const failure = <A extends { readonly _tag: string }>(write: Effect.Effect<A, Se
     Effect.catch((outcome) => Effect.sync(() => assert.fail(`answered ${outcome._tag}`)))
   )
 
-const versions: ReadonlyArray<Check> = [
+export const remembering: ReadonlyArray<Check> = [
   check(
     "a remember cookie loads as it was given, under its own key and by its own operation",
     Effect.fnUntraced(function*(port) {
@@ -209,6 +200,34 @@ const versions: ReadonlyArray<Check> = [
     })
   ),
   check(
+    "a rescue without a successor ends all that came before, of both cookies, and keeps handle and info",
+    Effect.fnUntraced(function*(port) {
+      const [before, after] = [newEntry(), newEntry()]
+      const { handle, key, remember } = yield* createRemembered(port, { index: [before] })
+      assert.strictEqual(yield* saveInfo(port, handle, { kept: "info" }), "Saved")
+      const first = yield* rescue(port, remember.key)
+      const second = yield* replace(port, first.key, { index: [before] })
+      const back = yield* rescueAndRenew(port, first.remember.key, { index: [after], createdAt: start - 1 })
+      for (const dead of [key, first.key, second.key]) {
+        assert.isUndefined(yield* load(port, dead))
+        assert.deepStrictEqual(yield* port.supersede(dead, newVersion(), randomBytes(126), start), { _tag: "Gone" })
+      }
+      for (const dead of [remember.key, first.remember.key]) {
+        assert.isUndefined(yield* loadRemember(port, dead))
+        assert.deepStrictEqual(yield* port.rescue(dead, newRescue(), undefined, start), { _tag: "Gone" })
+      }
+      // Nothing waits for it to be seen.
+      assert.deepStrictEqual(yield* load(port, back.key), current(handle, back, true))
+      assert.deepStrictEqual(yield* loadRemember(port, back.remember.key), current(handle, back.remember, true))
+      assert.deepStrictEqual(yield* loadInfo(port, handle), { kept: "info" })
+      assert.deepStrictEqual(yield* list(port, before), [])
+      assert.deepStrictEqual(
+        (yield* list(port, after)).map(({ createdAt, handle }) => ({ createdAt, handle })),
+        [{ createdAt: start - 1, handle }]
+      )
+    })
+  ),
+  check(
     "each remember cookie of a chain of rescues leads to the next, and the last one stands",
     Effect.fnUntraced(function*(port) {
       const { handle, remember } = yield* createRemembered(port)
@@ -357,94 +376,3 @@ const versions: ReadonlyArray<Check> = [
     })
   )
 ]
-
-const races: ReadonlyArray<Check> = [
-  check(
-    "of 20 rescues at once, one wins and the others are told its successor",
-    Effect.fnUntraced(function*(port) {
-      const { handle, remember } = yield* createRemembered(port)
-      const contenders = Array.from({ length: many }, () => ({ ...newRescue(), successor: randomBytes(126) }))
-      const answers = yield* race(
-        contenders.map((version) => port.rescue(remember.key, version, version.successor, start))
-      )
-      const [winner, ...others] = contenders.filter((_, position) => answers[position]?._tag === "Done")
-      assert.isDefined(winner)
-      assert.lengthOf(others, 0)
-      for (const [position, version] of contenders.entries()) {
-        if (version === winner) continue
-        assert.deepStrictEqual(showOutcome(answers[position] ?? { _tag: "Gone" }), superseded(handle, winner.successor))
-        assert.isUndefined(yield* load(port, version.key))
-        assert.isUndefined(yield* loadRemember(port, version.remember.key))
-      }
-      assert.deepStrictEqual(yield* load(port, winner.key), current(handle, winner, false))
-      assert.deepStrictEqual(yield* loadRemember(port, remember.key), superseded(handle, winner.successor))
-    })
-  ),
-  meeting(
-    "a revoke that meets a rescue leaves nothing alive",
-    Effect.fnUntraced(function*(port, meet) {
-      const entry = newEntry()
-      const { handle, key, remember } = yield* createRemembered(port, { index: [entry] })
-      const version = newRescue({ index: [entry] })
-      const [revoked, answer] = yield* meet(
-        port.revoke(handle),
-        port.rescue(remember.key, version, randomBytes(126), start)
-      )
-      assert.isTrue(revoked)
-      assert.include(["Done", "Gone"], answer._tag)
-      yield* nothingLeft(port, entry, [key, version.key, remember.key, version.remember.key])
-    })
-  ),
-  meeting(
-    "when a save and a rescue meet, one after the other takes effect, and one session stands",
-    Effect.fnUntraced(function*(port, meet) {
-      const entry = newEntry()
-      const { handle, key, remember } = yield* createRemembered(port, { index: [entry] })
-      const leads = replaces(remember.key)
-      const saved = newVersion({ index: [entry], remember: newRemembered({ replaces: leads }) })
-      const back = newRescue({ index: [entry] })
-      const successor = randomBytes(126)
-      const [save, rescued] = yield* meet(
-        port.supersede(key, saved, randomBytes(126), start),
-        port.rescue(remember.key, back, successor, start)
-      )
-      if (save._tag === "Done") {
-        assert.deepStrictEqual(showOutcome(rescued), superseded(handle, leads.successor))
-        assert.deepStrictEqual(yield* load(port, saved.key), current(handle, saved, false))
-        assert.isUndefined(yield* load(port, back.key))
-        assert.isUndefined(yield* loadRemember(port, back.remember.key))
-      } else {
-        assert.deepStrictEqual(save, { _tag: "Gone" })
-        assert.deepStrictEqual(rescued, { _tag: "Done" })
-        assert.deepStrictEqual(yield* load(port, back.key), current(handle, back, false))
-        assert.deepStrictEqual(yield* loadRemember(port, remember.key), superseded(handle, successor))
-        assert.isUndefined(yield* load(port, saved.key))
-      }
-      assert.deepStrictEqual(handles(yield* list(port, entry)), [handle])
-    })
-  ),
-  meeting(
-    "when a renewal and a rescue meet, whoever was remembered before the renewal is not after it",
-    Effect.fnUntraced(function*(port, meet) {
-      const { handle, key, remember } = yield* createRemembered(port)
-      const renewed = newVersion()
-      const back = newRescue()
-      const [renewal, rescued] = yield* meet(
-        port.supersede(key, renewed, undefined, start),
-        port.rescue(remember.key, back, randomBytes(126), start)
-      )
-      if (renewal._tag === "Done") {
-        assert.deepStrictEqual(rescued, { _tag: "Gone" })
-        assert.isUndefined(yield* loadRemember(port, remember.key))
-        assert.isUndefined(yield* loadRemember(port, back.remember.key))
-        assert.deepStrictEqual(yield* load(port, renewed.key), current(handle, renewed, true))
-      } else {
-        assert.deepStrictEqual(renewal, { _tag: "Gone" })
-        assert.deepStrictEqual(rescued, { _tag: "Done" })
-        assert.deepStrictEqual(yield* load(port, back.key), current(handle, back, false))
-      }
-    })
-  )
-]
-
-export const remembering: ReadonlyArray<Check> = [...versions, ...races]

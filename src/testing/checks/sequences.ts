@@ -42,7 +42,7 @@ const operations = fc.array(
     },
     {
       weight: 4,
-      arbitrary: fc.record({ _tag: fc.constant("rescue"), wait, key, ttl, index, remember: ttl })
+      arbitrary: fc.record({ _tag: fc.constant("rescue"), wait, key, renew: rarely, ttl, index, remember: ttl })
     },
     {
       weight: 4,

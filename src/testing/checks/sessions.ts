@@ -168,6 +168,15 @@ export const rescue = Effect.fnUntraced(
   }
 )
 
+/** Brings a session back, and ends all that came before. */
+export const rescueAndRenew = Effect.fnUntraced(
+  function*(port: Port, old: Uint8Array, over: Partial<Rescue> = {}, now = start) {
+    const version = newRescue(over)
+    assert.deepStrictEqual(yield* port.rescue(old, version, undefined, now), { _tag: "Done" })
+    return version
+  }
+)
+
 export const touch = (port: Port, key: Uint8Array, seen: number | undefined, now = start) =>
   Effect.map(port.touch(key, { deadline: undefined, seen }, now), showOutcome)
 

@@ -14,6 +14,7 @@ import {
   renew,
   replace,
   rescue,
+  rescueAndRenew,
   saveInfo,
   start,
   superseded,
@@ -189,6 +190,17 @@ const ofSession: ReadonlyArray<Omit<State, "cookie">> = [
     })
   },
   {
+    name: "superseded before a rescue that renews",
+    ...replacedFor,
+    arrange: Effect.fnUntraced(function*(port, entry) {
+      const { handle, key, remember } = yield* beginRemembered(port)
+      const next = yield* replace(port, key)
+      const back = yield* rescueAndRenew(port, remember.key, { index: [entry] })
+      const keys = [key, next.key, back.key, remember.key, back.remember.key]
+      return { handle, entry, key, keys, now: start, row: undefined }
+    })
+  },
+  {
     name: "past its deadline, of a session that is remembered",
     ...expiredAlone,
     arrange: Effect.fnUntraced(function*(port, entry) {
@@ -316,6 +328,27 @@ const ofRemember: ReadonlyArray<Omit<State, "cookie">> = [
       const back = yield* rescue(port, remember.key)
       const next = yield* renew(port, back.key, { index: [entry] })
       const keys = [remember.key, back.remember.key, key, back.key, next.key]
+      return { handle, entry, key: remember.key, keys, now: start, row: undefined }
+    })
+  },
+  {
+    name: "that a rescue that renews ended",
+    ...replacedFor,
+    arrange: Effect.fnUntraced(function*(port, entry) {
+      const { handle, key, remember } = yield* beginRemembered(port)
+      const back = yield* rescueAndRenew(port, remember.key, { index: [entry] })
+      const keys = [remember.key, back.remember.key, key, back.key]
+      return { handle, entry, key: remember.key, keys, now: start, row: undefined }
+    })
+  },
+  {
+    name: "superseded before a rescue that renews",
+    ...replacedFor,
+    arrange: Effect.fnUntraced(function*(port, entry) {
+      const { handle, key, remember } = yield* beginRemembered(port)
+      const back = yield* rescue(port, remember.key)
+      const last = yield* rescueAndRenew(port, back.remember.key, { index: [entry] })
+      const keys = [remember.key, back.remember.key, last.remember.key, key, back.key, last.key]
       return { handle, entry, key: remember.key, keys, now: start, row: undefined }
     })
   },
