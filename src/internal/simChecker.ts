@@ -185,7 +185,7 @@ export class Checker {
       maker: intent.call,
       createdAt: now,
       savedAt: now,
-      epoch: remember.epoch,
+      epoch: remember.epoch + (intent.renewed ? 1 : 0),
       era: head.era + 1,
       notes: added(head.notes, intent.note),
       subject: intent.subject ?? head.subject
