@@ -34,7 +34,7 @@ export type SessionEvent =
   | { readonly _tag: "SessionSaved"; readonly handle: string | undefined }
   /** A new version, and the old one dead at once. */
   | { readonly _tag: "SessionRenewed"; readonly handle: string | undefined }
-  /** A remember cookie brought the session back. */
+  /** A remember cookie brought the session back. `SessionRenewed` follows where the request renewed it as well. */
   | { readonly _tag: "SessionRescued"; readonly handle: string | undefined }
   | { readonly _tag: "SessionTouched"; readonly handle: string | undefined }
   /** The session was ended by this request. */
