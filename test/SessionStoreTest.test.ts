@@ -281,6 +281,24 @@ describe("examples/custom-store.ts", () => {
       )
     }).pipe(Effect.provide(NodeFileSystem.layer)))
 
+  it.live("of a version that was replaced, no data stays", () =>
+    Effect.gen(function*() {
+      const files = yield* FileSystem.FileSystem
+      const directory = yield* temporary
+      const data = Buffer.from("sealed under the old key")
+      const written = yield* withStore(
+        directory,
+        Effect.fnUntraced(function*(port) {
+          const { handle, key } = yield* create(port, { data })
+          const read = Effect.map(files.readFile(`${directory}/${handle}.row`), (bytes) => Buffer.from(bytes))
+          const before = yield* read
+          yield* replace(port, key)
+          return [before.includes(data), (yield* read).includes(data)]
+        })
+      )
+      assert.deepStrictEqual(written, [true, false])
+    }).pipe(Effect.provide(NodeFileSystem.layer)))
+
   it.live("a handle is no path", () =>
     Effect.gen(function*() {
       const files = yield* FileSystem.FileSystem

@@ -14,7 +14,10 @@ export interface Documents<A> {
   readonly all: () => ReadonlyArray<A>
   readonly byName: (name: string) => A | undefined
   readonly byKey: (key: string) => A | undefined
-  /** Decides what becomes of what stands, and answers when that is durable. Nobody comes between, or interrupts it. */
+  /**
+   * Decides what becomes of what stands, and answers when that is durable. Nobody comes between, or interrupts it; of
+   * several removals, a crash may leave some undone.
+   */
   readonly write: <B>(decide: () => Decision<A, B>) => Effect.Effect<B, PlatformError.PlatformError | Error>
 }
 
@@ -54,7 +57,7 @@ export const open = Effect.fnUntraced(function*<A>(options: {
     know(deserialize(bytes))
   })
 
-  yield* files.makeDirectory(directory, { recursive: true })
+  yield* files.makeDirectory(directory, { recursive: true, mode: 0o700 })
   for (const file of yield* files.readDirectory(directory)) {
     if (file.endsWith(".row")) know(deserialize(yield* files.readFile(`${directory}/${file}`)))
   }

@@ -39,8 +39,12 @@ const keep = (cookie: Cookie, handle: string, { data, deadline, key }: Content, 
   { _tag: "Current", cookie, handle, key: text(key), data, deadline, seen }
 )
 
-const end = (version: Kept | undefined, successor: Uint8Array | undefined): ReadonlyArray<Replaced> =>
-  version && successor ? [{ ...version, _tag: "Superseded", successor, graceEnds: undefined }] : []
+/** What is left of a version that has a successor: not its data. */
+const end = (version: Kept | undefined, successor: Uint8Array | undefined): ReadonlyArray<Replaced> => {
+  if (version === undefined || successor === undefined) return []
+  const { cookie, handle, key } = version
+  return [{ _tag: "Superseded", cookie, handle, key, successor, graceEnds: undefined }]
+}
 
 const before = (row: Row, successor: Uint8Array | undefined): ReadonlyArray<Replaced> => successor ? row.superseded : []
 

@@ -132,7 +132,7 @@ const vitest = "__vitest_worker__" in globalThis ? await import("vitest") : unde
  *
  * **Gotchas**
  *
- * Dies outside of vitest: use `check` there.
+ * Throws outside of vitest: use `check` there.
  *
  * @category checks
  * @since 0.1.0
