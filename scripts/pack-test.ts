@@ -4,7 +4,7 @@
  */
 import * as assert from "node:assert/strict"
 import { execFileSync, spawnSync } from "node:child_process"
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -23,7 +23,8 @@ const manifest: {
 const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
   .filter((file) => file.endsWith(".ts"))
   .map((file) => file.slice(0, -".ts".length))
-const subpaths = sources.filter((source) => !/^(index$|internal\/|cli$|cli\/)/.test(source))
+const hidden = /^(index$|internal\/|cli$|cli\/|testing\/index$|testing\/checks\/)/
+const subpaths = [...sources.filter((source) => !hidden.test(source)), "testing"]
 
 const step = (name: string, run: () => void): void => {
   run()
@@ -35,6 +36,18 @@ const npm = (cwd: string, ...args: ReadonlyArray<string>) =>
 const node = (...args: ReadonlyArray<string>) => execFileSync(process.execPath, args, { cwd: app, stdio: "inherit" })
 const deno = (...args: ReadonlyArray<string>) =>
   execFileSync(join(root, "node_modules/.bin/deno"), args, { cwd: app, stdio: "inherit" })
+
+/** Runs a file of the project under Deno, with those that it imports, which finds what is installed as `npm:`. */
+const denoAsNpm = (main: string, imported: ReadonlyArray<string>, ...args: ReadonlyArray<string>) => {
+  writeJson("deno.json", { nodeModulesDir: "manual", lock: false })
+  const copies = join(app, "npm")
+  mkdirSync(copies)
+  for (const file of [main, ...imported]) {
+    writeFileSync(join(copies, file), readFileSync(join(app, file), "utf8").replaceAll(/"(?=effect)/g, "\"npm:"))
+  }
+  deno("run", "-A", "--cached-only", join(copies, main), ...args)
+  rmSync(copies, { recursive: true })
+}
 
 /** The installed command line. */
 const effectSession = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}) =>
@@ -80,6 +93,15 @@ try {
     node("alone.ts")
   })
 
+  copyFileSync(join(root, "scripts/storeAuthor.ts"), join(app, "storeAuthor.ts"))
+  const checksStores = (...messages: ReadonlyArray<string>) => {
+    node("storeAuthor.ts", ...messages)
+    denoAsNpm("storeAuthor.ts", [], ...messages)
+  }
+  const noFastCheck = "Error: fast-check is not installed. Run `npm install fast-check`"
+
+  step("it checks stores without fast-check, but for the check that needs it", () => checksStores(noFastCheck))
+
   step("its command line says which peer it misses", () => {
     const { status, stderr, stdout } = effectSession(["secret"])
     assert.deepEqual([status, stdout], [3, ""])
@@ -87,6 +109,11 @@ try {
       stderr,
       "effect-session: @effect/platform-node is not installed. Run `npm install @effect/platform-node`\n"
     )
+  })
+
+  step("it checks stores without vitest", () => {
+    install(["effect", "fast-check"])
+    checksStores()
   })
 
   step("it installs with its optional peers", () => install(Object.keys(manifest.peerDependencies)))
@@ -141,12 +168,18 @@ try {
     assert.equal(JSON.parse(stdout).data_json, "{}")
   })
 
-  step("it runs as npm: under Deno", () => {
-    writeJson("deno.json", { nodeModulesDir: "manual", lock: false })
-    for (const file of ["main.ts", "consumer.ts"]) {
-      write(file, readFileSync(join(app, file), "utf8").replaceAll(/"(?=effect)/g, "\"npm:"))
-    }
-    deno("run", "-A", "--cached-only", "main.ts")
+  step("it runs as npm: under Deno", () => denoAsNpm("main.ts", ["consumer.ts"]))
+
+  step("it makes a suite of vitest", () => {
+    write(
+      "store.test.ts",
+      [
+        `import { layerMemory } from "effect-session/SessionStore"`,
+        `import { SessionStoreTest } from "effect-session/testing"`,
+        `SessionStoreTest.suite({ layer: layerMemory })`
+      ].join("\n")
+    )
+    node(join(app, "node_modules/vitest/vitest.mjs"), "run")
   })
 } finally {
   rmSync(app, { recursive: true })

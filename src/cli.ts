@@ -7,7 +7,7 @@
  *
  * @since 0.1.0
  */
-import { isMissing, missing } from "./cli/peers.ts"
+import { isMissing, missing } from "./internal/peers.ts"
 
 // Who uses the library without the command line needs no platform package, and so it is an optional peer.
 const load = async () => {

@@ -74,7 +74,9 @@ const check = async (examples: ReadonlyArray<Example>): Promise<(example: Exampl
 }
 
 const documents = [
-  ...readdirSync(`${root}src`, { recursive: true, encoding: "utf8" }).map((file) => `src/${file}`),
+  ...["src", "docs"].flatMap((folder) =>
+    readdirSync(`${root}${folder}`, { recursive: true, encoding: "utf8" }).map((file) => `${folder}/${file}`)
+  ),
   ...readdirSync(root)
 ].filter((file) => file.endsWith(".md") || /^src\/.*\.ts$/.test(file))
 

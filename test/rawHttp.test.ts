@@ -13,6 +13,7 @@ import * as SessionConfig from "../src/SessionConfig.ts"
 import { SessionError, StoreFailed } from "../src/SessionError.ts"
 import * as SessionHttpApi from "../src/SessionHttpApi.ts"
 import * as SessionStore from "../src/SessionStore.ts"
+import type { Around } from "../src/testing/FaultyStore.ts"
 import * as Stacks from "./fixtures/brokenStacks.ts"
 import type { Stack } from "./fixtures/brokenStacks.ts"
 import { catches } from "./utils/catches.ts"
@@ -298,7 +299,7 @@ const failures = {
   "a defect": () => () => Effect.die(new Error("the driver threw")),
   // Not `never`: a stack that waits for it could not be shut down.
   "no answer": (released) => (_operation, run) => Effect.andThen(released, run)
-} satisfies { readonly [name: string]: (released: Effect.Effect<void>) => Http.Around }
+} satisfies { readonly [name: string]: (released: Effect.Effect<void>) => Around }
 
 type Failure = keyof typeof failures
 

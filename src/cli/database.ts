@@ -2,10 +2,10 @@
 import { Effect, Option, Redacted } from "effect"
 import type { FileSystem } from "effect"
 import { Command, Flag } from "effect/cli"
+import { isMissing, missing } from "../internal/peers.ts"
 import { failed, refused, usage } from "./failure.ts"
 import type { Failure } from "./failure.ts"
 import * as Output from "./output.ts"
-import { isMissing, missing } from "./peers.ts"
 import type { Place, Whose } from "./sessions.ts"
 import * as SettingsFlags from "./settings.ts"
 

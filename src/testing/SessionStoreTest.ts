@@ -42,7 +42,8 @@ export interface Check {
  *
  * **Gotchas**
  *
- * The random sequences need the package `fast-check`, which is an optional peer.
+ * The last of them, the random sequences, needs the package `fast-check`, an optional peer.
+ * Where it is not installed, that check dies and says so; all others need nothing.
  *
  * @category checks
  * @since 0.1.0
@@ -131,7 +132,7 @@ const vitest = "__vitest_worker__" in globalThis ? await import("vitest") : unde
  *
  * **Gotchas**
  *
- * Dies outside of vitest: use `check` there.
+ * Throws outside of vitest: use `check` there.
  *
  * @category checks
  * @since 0.1.0

@@ -10,9 +10,9 @@ import type { Etag, HttpPlatform } from "effect/http"
 import { createServer } from "node:http"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { connect } from "node:net"
-import type { SessionError } from "../../src/SessionError.ts"
 import * as SessionEvents from "../../src/SessionEvents.ts"
 import * as SessionStore from "../../src/SessionStore.ts"
+import * as FaultyStore from "../../src/testing/FaultyStore.ts"
 
 // -----------------------------------------------------------------------------
 // time
@@ -42,24 +42,15 @@ const makeTime = (): Time => {
 // a store to watch
 // -----------------------------------------------------------------------------
 
-/** An operation of the port; `note` is the touch that only tells that a version was seen. */
-export type Operation = keyof SessionStore.Port | "note"
-
-export const isWrite = (operation: Operation): boolean =>
+export const isWrite = (operation: FaultyStore.Operation): boolean =>
   ["create", "supersede", "rescue", "touch", "revoke", "saveInfo"].includes(operation)
-
-/** What happens around an operation of the store. */
-export type Around = <A>(
-  operation: Operation,
-  run: Effect.Effect<A, SessionError>
-) => Effect.Effect<A, SessionError>
 
 /** A store whose operations are logged, and can be held up or fail. */
 export interface Probe {
   /** What happened, in order: an operation's name when it begins, the name with " done" when it was acknowledged. */
   readonly log: Array<string>
   /** Says what happens around each operation from now on. */
-  readonly around: (around: Around) => void
+  readonly around: (around: FaultyStore.Around) => void
   readonly watch: (port: SessionStore.Port) => SessionStore.Port
   /** A store in memory, watched. */
   readonly layer: Layer.Layer<SessionStore.SessionStore | SessionStore.SessionPort>
@@ -67,34 +58,19 @@ export interface Probe {
 
 export const makeProbe = (): Probe => {
   const log: Array<string> = []
-  let current: Around = (_operation, run) => run
-  const logged: Around = (operation, run) =>
+  let current: FaultyStore.Around = (_operation, run) => run
+  const logged: FaultyStore.Around = (operation, run) =>
     Effect.suspend(() => {
       log.push(operation)
       return Effect.tap(current(operation, run), () => Effect.sync(() => log.push(`${operation} done`)))
     })
-  const watch = (port: SessionStore.Port): SessionStore.Port => ({
-    load: (key, now) => logged("load", port.load(key, now)),
-    loadRemember: (key, now) => logged("loadRemember", port.loadRemember(key, now)),
-    create: (version, now) => logged("create", port.create(version, now)),
-    supersede: (old, version, successor, now) => logged("supersede", port.supersede(old, version, successor, now)),
-    touch: (key, touch, now) => logged(touch.deadline === undefined ? "note" : "touch", port.touch(key, touch, now)),
-    rescue: (old, version, successor, now) => logged("rescue", port.rescue(old, version, successor, now)),
-    revoke: (handle, at) => logged("revoke", port.revoke(handle, at)),
-    loadInfo: (at, now) => logged("loadInfo", port.loadInfo(at, now)),
-    saveInfo: (at, changes, now) => logged("saveInfo", port.saveInfo(at, changes, now)),
-    list: (audience, subjects, now) => logged("list", port.list(audience, subjects, now)),
-    revokeAll: (audience, subjects, except) => logged("revokeAll", port.revokeAll(audience, subjects, except))
-  })
   return {
     log,
     around: (around) => {
       current = around
     },
-    watch,
-    layer: SessionStore.layerPort(Effect.map(SessionStore.SessionPort, watch)).pipe(
-      Layer.provide(SessionStore.layerMemory)
-    )
+    watch: (port) => FaultyStore.make(port, logged),
+    layer: FaultyStore.layer({ layer: SessionStore.layerMemory, around: logged })
   }
 }
 
@@ -107,7 +83,7 @@ export const writes = ({ log }: Probe): ReadonlyArray<string> =>
 /** Holds up the next operation of this name until it is released, and no later one. */
 export const hold = (
   probe: Probe,
-  held: Operation
+  held: FaultyStore.Operation
 ): Effect.Effect<{ readonly reached: Effect.Effect<void>; readonly release: Effect.Effect<void> }> =>
   Effect.sync(() => {
     const reached = Deferred.makeUnsafe<void>()
@@ -125,7 +101,7 @@ export const hold = (
   })
 
 /** Lets operations of this name go on only when so many of them have been made. */
-export const gather = (probe: Probe, gathered: Operation, count: number): Effect.Effect<void> =>
+export const gather = (probe: Probe, gathered: FaultyStore.Operation, count: number): Effect.Effect<void> =>
   Effect.sync(() => {
     const all = Deferred.makeUnsafe<void>()
     let arrived = 0

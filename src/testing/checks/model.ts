@@ -3,10 +3,11 @@
  * and what became of it. Each answer is found by looking through all of them.
  */
 import { Effect } from "effect"
-import * as fc from "fast-check"
+import { isMissing, missing } from "../../internal/peers.ts"
 import type { SessionError } from "../../SessionError.ts"
 import type { Content, IndexEntry, Listed, Port } from "../../SessionStore.ts"
 import { assert, AssertionError } from "./assert.ts"
+import type { Operation } from "./sequences.ts"
 import { hex, loadInfo, randomBytes, saveInfo, show, showOutcome, start, toPlain } from "./sessions.ts"
 import type { Shown } from "./sessions.ts"
 
@@ -162,86 +163,6 @@ const list = (model: Model, audience: string, subjects: ReadonlyArray<string>, n
 
 const byAge = (one: Listed, other: Listed): number =>
   other.createdAt - one.createdAt || (one.handle < other.handle ? -1 : 1)
-
-/** The age of a key or a handle, 0 for the newest. */
-const past = fc.oneof({ weight: 3, arbitrary: fc.nat({ max: 2 }) }, { weight: 1, arbitrary: fc.nat({ max: 12 }) })
-const fresh = fc.constant(-1)
-const reference = fc.oneof({ weight: 9, arbitrary: past }, { weight: 1, arbitrary: fresh })
-const mostlyFresh = fc.oneof({ weight: 3, arbitrary: fresh }, { weight: 1, arbitrary: past })
-const ttl = fc.constantFrom(60, 60, 60, 20, 4, 0)
-const wait = fc.constantFrom(0, 0, 1, 2, 6)
-const rarely = fc.constantFrom(true, false, false, false)
-const index = fc.subarray([0, 1, 2, 3])
-const info = ["a", "b", "c"]
-
-const remember = fc.option(
-  fc.record({ ttl, replaces: fc.constantFrom("current", "current", "another", undefined), key: reference }),
-  { nil: undefined, freq: 2 }
-)
-
-/** The key of a version of the cookie that an operation is for, or of the other one's. */
-const keyOf = (age: fc.Arbitrary<number>) =>
-  fc.record({ age, confused: fc.constantFrom(false, false, false, false, false, false, true) })
-const key = keyOf(reference)
-
-const operations = fc.array(
-  fc.oneof(
-    {
-      weight: 3,
-      arbitrary: fc.record({
-        _tag: fc.constant("create"),
-        wait,
-        key: keyOf(mostlyFresh),
-        handle: mostlyFresh,
-        ttl,
-        index,
-        remember
-      })
-    },
-    {
-      weight: 5,
-      arbitrary: fc.record({ _tag: fc.constant("supersede"), wait, key, renew: rarely, ttl, index, remember })
-    },
-    {
-      weight: 4,
-      arbitrary: fc.record({ _tag: fc.constant("rescue"), wait, key, renew: rarely, ttl, index, remember: ttl })
-    },
-    {
-      weight: 4,
-      arbitrary: fc.record({
-        _tag: fc.constant("touch"),
-        wait,
-        key,
-        ttl: fc.option(ttl, { nil: undefined }),
-        seen: fc.option(fc.nat({ max: 5 }), { nil: undefined })
-      })
-    },
-    {
-      weight: 2,
-      arbitrary: fc.record({
-        _tag: fc.constant("saveInfo"),
-        wait,
-        handle: reference,
-        set: fc.subarray(info),
-        remove: fc.subarray(info)
-      })
-    },
-    { weight: 1, arbitrary: fc.record({ _tag: fc.constant("revoke"), wait, handle: reference }) },
-    {
-      weight: 1,
-      arbitrary: fc.record({
-        _tag: fc.constant("revokeAll"),
-        wait,
-        audience: fc.nat({ max: 1 }),
-        subjects: fc.subarray([0, 1]),
-        except: fc.option(reference, { nil: undefined })
-      })
-    }
-  ),
-  { minLength: 1, maxLength: 25, size: "max" }
-)
-
-type Operation = typeof operations extends fc.Arbitrary<Array<infer A>> ? A : never
 
 /** Without it, most sequences would begin with writes to nothing. */
 const first: Operation = {
@@ -471,16 +392,21 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
   }
 })
 
+/** Loaded when it runs, so that whoever leaves this check out needs no fast-check. */
+const loadSequences = Effect.catchDefect(
+  Effect.promise(() => import("./sequences.ts")),
+  (defect) => Effect.die(isMissing(defect, "fast-check") ? new Error(missing("fast-check"), { cause: defect }) : defect)
+)
+
 /** Fails with a shortest sequence of operations on which the port and the model disagree. */
 export const agreesWithModel = (port: Port): Effect.Effect<void, SessionError> =>
-  Effect.flatMap(
-    Effect.promise(() =>
-      fc.check(fc.asyncProperty(operations, (sequence) => Effect.runPromise(compare(port, sequence))), { numRuns: 100 })
+  loadSequences.pipe(
+    Effect.flatMap(({ search }) =>
+      Effect.promise(() => search((sequence) => Effect.runPromise(compare(port, sequence))))
     ),
-    (details) =>
-      Effect.sync(() => {
-        if (!details.failed) return
-        if (!(details.errorInstance instanceof AssertionError)) throw details.errorInstance
-        assert.fail(fc.defaultReportMessage(details))
-      })
+    Effect.map((found) => {
+      if (found === undefined) return
+      if (!(found.error instanceof AssertionError)) throw found.error
+      assert.fail(found.report)
+    })
   )

@@ -1,7 +1,7 @@
-/** The packages that a command needs, and that not everybody has installed. */
+/** The packages that a command or a check needs, and that not everybody has installed. */
 import { Predicate } from "effect"
 
-type Peer = "@effect/platform-node" | "@effect/sql-pg"
+type Peer = "@effect/platform-node" | "@effect/sql-pg" | "fast-check"
 
 /** Whether an import failed because this package is not there; anything else that fails is a bug, or a broken install. */
 export const isMissing = (cause: unknown, peer: Peer): boolean =>
