@@ -322,8 +322,7 @@ const unchanged = (
   exchange: Exchange.Exchange,
   response: HttpServerResponse.HttpServerResponse
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
-  close(exchange)
-  return Effect.succeed(exchange.accessed ? varyOnCookie(response) : response)
+  return Effect.as(close(exchange), exchange.accessed ? varyOnCookie(response) : response)
 }
 
 // Users cause conflicts, and nobody has to be woken for them.

@@ -56,6 +56,12 @@ export interface Version extends Content {
   readonly index: ReadonlyArray<IndexEntry>
   /** The version of the remember cookie that is written with it; `undefined` leaves the one that is there. */
   readonly remember: Remembered | undefined
+  /**
+   * Seconds of grace, where the version that this one supersedes was presented by a
+   * client and that has not been noted: as `touch` does it with its `seen`, before the
+   * old version itself is superseded. Only `supersede` with a successor looks at it.
+   */
+  readonly seen: number | undefined
 }
 
 /**
@@ -457,7 +463,8 @@ export const layerMemoryWith = (options: {
  *       deadline: createdAt + 3600,
  *       latestDeadline: createdAt + 86_400,
  *       index: [{ audience: "shop", subject: "alice" }],
- *       remember: undefined
+ *       remember: undefined,
+ *       seen: undefined
  *     }, createdAt)
  *   yield* start("phone", 1000)
  *   yield* start("laptop", 2000)

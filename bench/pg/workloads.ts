@@ -16,7 +16,8 @@ const version = (session: number, number: number): Version => ({
   deadline,
   latestDeadline: deadline,
   index: [{ audience: "shop", subject: `user-${session}` }],
-  remember: undefined
+  remember: undefined,
+  seen: undefined
 })
 
 /** What a workload met must be what it wanted, or its speed means nothing. */

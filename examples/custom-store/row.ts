@@ -48,6 +48,12 @@ const end = (version: Kept | undefined, successor: Uint8Array | undefined): Read
 
 const before = (row: Row, successor: Uint8Array | undefined): ReadonlyArray<Replaced> => successor ? row.superseded : []
 
+/** What waited for its successor to be presented does so no longer. */
+const noted = (superseded: Row["superseded"], seen: number | undefined, now: number): Row["superseded"] =>
+  seen === undefined
+    ? superseded
+    : superseded.map((version) => version.graceEnds === undefined ? { ...version, graceEnds: now + seen } : version)
+
 const put = (
   row: Omit<Row, "index" | "lastSeenAt" | "session">,
   version: Version,
@@ -72,7 +78,11 @@ export const supersede = (row: Row, version: Version, successor: Uint8Array | un
   const named = replaces && text(replaces.key) === row.remember?.key ? replaces.successor : undefined
   return {
     ...put(successor ? row : { ...row, remember: undefined }, version, successor === undefined, now),
-    superseded: [...before(row, successor), ...end(row.session, successor), ...end(row.remember, named)].slice(-32)
+    superseded: [
+      ...noted(before(row, successor), version.seen, now),
+      ...end(row.session, successor),
+      ...end(row.remember, named)
+    ].slice(-32)
   }
 }
 
@@ -95,9 +105,7 @@ export const touch = (row: Row, { deadline, seen }: Parameters<Port["touch"]>[1]
     deadline: deadline ?? row.session.deadline,
     seen: row.session.seen || seen !== undefined
   },
-  superseded: row.superseded.map((version) =>
-    seen === undefined || version.graceEnds !== undefined ? version : { ...version, graceEnds: now + seen }
-  )
+  superseded: noted(row.superseded, seen, now)
 })
 
 export const changeInfo = (row: Row, { remove, set }: Parameters<Port["saveInfo"]>[1]): Row => {

@@ -34,8 +34,9 @@ export const idle = (self: Exchange.Exchange, now: number): boolean => {
 }
 
 /** The response leaves as it is: what is recorded from now on is too late. */
-export const close = (self: Exchange.Exchange): void => {
+export const close = (self: Exchange.Exchange): Effect.Effect<unknown> => {
   self.outcome ??= nothing
+  return Opening.tellSeen(self)
 }
 
 const refreshes = (self: Exchange.Exchange): boolean => !self.request.upgrade && !self.broken
@@ -133,7 +134,7 @@ const carryOut = (
 ): Effect.Effect<Exchange.Outcome, SessionError> => {
   switch (plan._tag) {
     case "Keep":
-      return Effect.succeed(keep(self))
+      return Effect.as(Opening.tellSeen(self), keep(self))
     case "Touch":
       return touch(self, plan, now, count)
     case "Save":
@@ -166,6 +167,7 @@ const touch = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Tou
     const key = yield* self.engine.storageKey(live.presented)
     // A version that the request was forwarded to has not been presented.
     const seen = live.value === undefined ? undefined : settings.staleTtl
+    self.unseen = undefined
     const answer = yield* placement.port.touch(key, { deadline: plan.deadline, seen }, now)
     if (answer._tag === "Gone") return yield* gone(self)
     if (answer._tag === "Superseded") {
@@ -314,6 +316,8 @@ const versionOf = Effect.fnUntraced(function*(
     deadline: plan.deadline,
     latestDeadline: plan.latestDeadline,
     index: yield* indexOf(self, plan.payload),
+    // A version that the request was forwarded to has not been presented.
+    seen: self.unseen === undefined ? undefined : self.engine.settings.staleTtl,
     remember: remember === undefined || plan.remember === undefined ? undefined : {
       key: yield* storageKey(remember),
       data: yield* dataOf(codec.remember, remember),
@@ -420,6 +424,8 @@ const retry: (
 ) => Effect.Effect<Exchange.Outcome, SessionError> = Effect.fnUntraced(
   function*(self, port, old, superseded, now, count) {
     yield* SessionEvents.emit({ _tag: "SessionConflict", handle: superseded.handle })
+    // Of the version that stands now, nobody has said that it was presented.
+    self.unseen = undefined
     const { remember } = self
     const stands = old !== undefined
       ? yield* Opening.follow(self, port, old, superseded, now)

@@ -113,6 +113,8 @@ export interface Exchange {
   rescued: boolean
   /** What was loaded; `undefined` before anybody asked. */
   opened: Opened | undefined
+  /** Under what the store has the version that was presented, if it does not know yet that it was. */
+  unseen: Uint8Array | undefined
   /** The payload with this request's changes. */
   working: SessionState.Payload
   changes: ReadonlyArray<Recorded>
@@ -151,6 +153,7 @@ export const make = (engine: Engine, request: Request): Exchange => ({
   rememberSought: false,
   rescued: false,
   opened: undefined,
+  unseen: undefined,
   working: empty,
   changes: [],
   info: undefined,

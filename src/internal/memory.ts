@@ -93,6 +93,12 @@ const keyInUse = (operation: StoreFailed["operation"]): Effect.Effect<never, Ses
     })
   )
 
+/** What a session's current version superseded, when somebody has presented that: who waits for it has grace. */
+const noted = ({ superseded }: Row, seen: number | undefined, now: number): ReadonlyArray<Replaced> =>
+  seen === undefined
+    ? superseded
+    : superseded.map((version) => version.graceEnds === undefined ? { ...version, graceEnds: now + seen } : version)
+
 /**
  * An empty store for at most `maxSessions`, an integer of at least 1. Each
  * operation is one synchronous step, and so atomic; maps find everything, and no
@@ -264,7 +270,7 @@ export const make = (maxSessions: number): Port => {
             seen: successor === undefined,
             remember: remember ?? (successor && row.remember),
             superseded: [
-              ...(successor ? [...row.superseded, replaced("session", key, successor)] : []),
+              ...(successor ? [...noted(row, version.seen, now), replaced("session", key, successor)] : []),
               ...(forwards ? [replaced("remember", keyText(replaces.key), replaces.successor)] : [])
             ]
           },
@@ -305,9 +311,7 @@ export const make = (maxSessions: number): Port => {
         if (deadline !== undefined) row.deadline = deadline
         if (seen !== undefined) {
           row.seen = true
-          row.superseded = row.superseded.map((version) =>
-            version.graceEnds === undefined ? { ...version, graceEnds: now + seen } : version
-          )
+          row.superseded = noted(row, seen, now)
         }
         row.lastSeenAt = now
         saw(row)

@@ -155,7 +155,9 @@ const openStored = Effect.fnUntraced(function*(self: Exchange, port: Port, live:
   const row = yield* port.load(key, now)
   if (row === undefined) return yield* refuse(self, "NotStored")
   if (row._tag === "Current") {
-    if (!row.seen) yield* tellSeen(self, port, key, now)
+    if (!row.seen) self.unseen = key
+    // Its response may be years away.
+    if (self.request.upgrade) yield* tellSeen(self)
     const opened = known(live, row) ?? (yield* openRow(self.engine.codec, live, row))
     if (typeof opened === "string") return yield* refuse(self, opened)
     settle(self, live, opened)
@@ -224,13 +226,21 @@ const refuse = (self: Exchange, refusal: SessionState.Refusal): Effect.Effect<vo
   return Effect.andThen(tellRefusal(self), rescue(self))
 }
 
-// Nobody waits for the note: if it is lost, the old version is honoured a little longer.
-const tellSeen = (self: Exchange, port: Port, key: Uint8Array, now: number): Effect.Effect<unknown> =>
-  Effect.forkDetach(
-    Effect.ignoreCause(port.touch(key, { deadline: undefined, seen: self.engine.settings.staleTtl }, now), {
-      log: "Debug"
-    })
+/**
+ * Notes that a version was presented, where no write of the request does. Nobody waits for
+ * it: if it is lost, the old version is honoured a little longer.
+ */
+export const tellSeen = (self: Exchange): Effect.Effect<unknown> => {
+  const { placement, settings } = self.engine
+  const key = self.unseen
+  if (key === undefined || placement._tag === "Cookie") return Effect.void
+  self.unseen = undefined
+  const note = Effect.flatMap(
+    seconds,
+    (now) => placement.port.touch(key, { deadline: undefined, seen: settings.staleTtl }, now)
   )
+  return Effect.forkDetach(Effect.ignoreCause(note, { log: "Debug" }))
+}
 
 /**
  * Walks from a superseded version to the newest one, which then stands for the

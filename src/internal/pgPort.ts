@@ -184,7 +184,7 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
         "supersede",
         successor === undefined
           ? run("supersede", text.renew, params)
-          : run("supersede", text.replace, [...params, successor]),
+          : run("supersede", text.replace, [...params, successor, version.seen ?? null]),
         old,
         now
       )

@@ -259,11 +259,14 @@ WITH made AS (
 )
 SELECT 1 FROM made`,
 
-    // $13 successor
+    // $13 successor, $14 seconds of grace or NULL. What is inserted here is not seen by the update, and waits.
     replace: version(
       false,
       `INSERT INTO ${superseded} (key, handle, successor, remember)
-  SELECT $1::bytea, handle, $13::bytea, false FROM done`
+  SELECT $1::bytea, handle, $13::bytea, false FROM done
+), noted AS (
+  UPDATE ${superseded} SET grace_ends = $5::bigint + $14::bigint
+  WHERE $14::bigint IS NOT NULL AND handle IN (SELECT handle FROM done) AND grace_ends IS NULL`
     ),
 
     renew: version(true, forgotten),

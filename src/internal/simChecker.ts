@@ -161,8 +161,16 @@ export class Checker {
   }
 
   /** A save was asked for; whether there was something to save shows in what stood. */
-  superseded(intent: Intent, old: string, key: string, now: number, done: boolean): Version | undefined {
+  superseded(
+    intent: Intent,
+    old: string,
+    key: string,
+    now: number,
+    done: boolean,
+    seen: boolean
+  ): Version | undefined {
     const version = this.#replaced(intent, old, key, now, done)
+    if (version !== undefined && seen) this.history.saw(version, now)
     return version === undefined ? undefined : this.history.replace(version, {
       key,
       maker: intent.call,

@@ -103,8 +103,10 @@ export const make = (world: World, store: Port, checker: () => Checker, atRest: 
         const { intent } = call
         checker().wrote(call, "supersede", now)
         written(call, "supersede", row, successor)
+        const seen = row.seen !== undefined
+        if (seen) checker().recordOf(call).noted = true
         return writing(
-          ({ _tag }) => checker().superseded(intent, textOf(old), textOf(row.key), now, _tag === "Done"),
+          ({ _tag }) => checker().superseded(intent, textOf(old), textOf(row.key), now, _tag === "Done", seen),
           ({ _tag }) => _tag,
           row,
           row.remember?.replaces?.key,

@@ -109,6 +109,7 @@ export const newVersion = (over: Partial<Version> = {}): Version => ({
   latestDeadline: start + 3600,
   index: [],
   remember: undefined,
+  seen: undefined,
   ...over
 })
 

@@ -244,6 +244,24 @@ const touches: ReadonlyArray<Check> = [
       assert.deepStrictEqual(yield* load(port, other.key), superseded(other.handle, others.successor))
       assert.deepStrictEqual(yield* load(port, others.key), current(other.handle, others, false))
     })
+  ),
+  check(
+    "a save of a version that was presented gives those before it their grace, and its own none",
+    Effect.fnUntraced(function*(port) {
+      const first = yield* create(port)
+      const second = yield* replace(port, first.key)
+      const third = yield* replace(port, second.key, { seen: grace }, start + 5)
+      const grown = superseded(first.handle, second.successor, start + 5 + grace)
+      assert.deepStrictEqual(yield* load(port, first.key), grown)
+      assert.deepStrictEqual(yield* load(port, second.key), superseded(first.handle, third.successor))
+      // Grace that runs already is not extended.
+      yield* replace(port, third.key, { seen: grace }, start + 7)
+      assert.deepStrictEqual(yield* load(port, first.key), grown)
+      assert.deepStrictEqual(
+        yield* load(port, second.key),
+        superseded(first.handle, third.successor, start + 7 + grace)
+      )
+    })
   )
 ]
 

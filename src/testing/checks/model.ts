@@ -128,21 +128,26 @@ const rescue = (
   return add(end(rest, currentOf(rest, old.handle, "session"), undefined), versions)
 }
 
+/** Somebody has presented the current version: what waited for that has so many seconds. */
+const see = (model: Model, handle: string, seen: number, now: number): Model =>
+  model.map((made) =>
+    made.handle === handle && made.fate === "superseded" ? { ...made, graceEnds: made.graceEnds ?? now + seen } : made
+  )
+
 const touch = (
   model: Model,
   touched: Made,
   deadline: number | undefined,
   seen: number | undefined,
   now: number
-): Model =>
-  model.map((made) => {
-    if (made === touched) {
-      return { ...made, lastSeenAt: now, deadline: deadline ?? made.deadline, seen: made.seen || seen !== undefined }
-    }
-    return seen !== undefined && made.handle === touched.handle && made.fate === "superseded"
-      ? { ...made, graceEnds: made.graceEnds ?? now + seen }
+): Model => {
+  const before = seen === undefined ? model : see(model, touched.handle, seen, now)
+  return before.map((made) =>
+    made === touched
+      ? { ...made, lastSeenAt: now, deadline: deadline ?? made.deadline, seen: made.seen || seen !== undefined }
       : made
-  })
+  )
+}
 
 const listedUnder = (model: Model, audience: string, subjects: ReadonlyArray<string>): Model =>
   model.filter(({ cookie, fate, index }) =>
@@ -202,7 +207,8 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
   const version = (key: Uint8Array, ttl: number, index: ReadonlyArray<number>, now: number) => ({
     ...content(key, ttl, now),
     latestDeadline: now + 1000,
-    index: entries.filter((_, position) => index.includes(position))
+    index: entries.filter((_, position) => index.includes(position)),
+    seen: undefined
   })
 
   /** Notes the versions that a write has made. */
@@ -278,14 +284,15 @@ const compare = Effect.fnUntraced(function*(port: Port, operations: ReadonlyArra
           : { key: Buffer.from(replaced, "hex"), successor: randomBytes(16) }
         const made = {
           ...version(freshKey(), operation.ttl, operation.index, now),
-          remember: remember && { ...content(freshKey(), remember.ttl, now), replaces }
+          remember: remember && { ...content(freshKey(), remember.ttl, now), replaces },
+          seen: operation.seen
         }
         const successor = operation.renew ? undefined : randomBytes(16)
         const answer = showOutcome(yield* port.supersede(old, made, successor, now))
         assert.deepStrictEqual(answer, write(model, "session", hex(old), now))
         if (found?.fate !== "current") return
         model = supersede(
-          model,
+          operation.seen === undefined ? model : see(model, found.handle, operation.seen, now),
           found,
           noted(found.handle, made, found.createdAt, operation.renew, now),
           successor && hex(successor),

@@ -38,7 +38,16 @@ const operations = fc.array(
     },
     {
       weight: 5,
-      arbitrary: fc.record({ _tag: fc.constant("supersede"), wait, key, renew: rarely, ttl, index, remember })
+      arbitrary: fc.record({
+        _tag: fc.constant("supersede"),
+        wait,
+        key,
+        renew: rarely,
+        ttl,
+        index,
+        remember,
+        seen: fc.option(fc.nat({ max: 5 }), { nil: undefined })
+      })
     },
     {
       weight: 4,

@@ -97,6 +97,7 @@ export const newVersion = (over: Partial<Version> = {}): Version => ({
   latestDeadline: start + 10 * lifetime,
   index: [],
   remember: undefined,
+  seen: undefined,
   ...over
 })
 
