@@ -141,12 +141,11 @@ const touch = (
   seen: number | undefined,
   now: number
 ): Model => {
-  const before = seen === undefined ? model : see(model, touched.handle, seen, now)
-  return before.map((made) =>
-    made === touched
-      ? { ...made, lastSeenAt: now, deadline: deadline ?? made.deadline, seen: made.seen || seen !== undefined }
-      : made
+  const touch = (made: Made): Made => (
+    { ...made, lastSeenAt: now, deadline: deadline ?? made.deadline, seen: made.seen || seen !== undefined }
   )
+  const before = seen === undefined ? model : see(model, touched.handle, seen, now)
+  return before.map((made) => made === touched ? touch(made) : made)
 }
 
 const listedUnder = (model: Model, audience: string, subjects: ReadonlyArray<string>): Model =>
