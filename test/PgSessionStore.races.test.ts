@@ -127,7 +127,7 @@ layer(layerStore, { excludeTestServices: true })("on one row of Postgres meet", 
       const version = newVersion()
       const nothing = [null, null, null, null, null]
       yield* other.withTransaction(Effect.gen(function*() {
-        const values = [key, version.key, version.data, version.deadline, start, [], [], ...nothing, randomBytes(126)]
+        const values = [key, version.key, version.data, version.deadline, start, [], [], ...nothing, randomBytes(126), null]
         yield* other.unsafe(texts.replace, values)
         assert.strictEqual(yield* saveInfo(port, handle, { a: "1" }), "Saved")
       }))
@@ -255,7 +255,7 @@ const mutants: Record<string, {
             version.remember?.deadline ?? null,
             version.remember?.replaces?.key ?? null,
             version.remember?.replaces?.successor ?? null,
-            ...(successor === undefined ? [] : [successor])
+            ...(successor === undefined ? [] : [successor, version.seen ?? null])
           ]))
           if (row === undefined) return { _tag: "Gone" }
           return row.successor === null

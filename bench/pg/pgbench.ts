@@ -27,7 +27,9 @@ const supersede = fill(
   "ARRAY['user-' || :session::text]",
   // No remember cookie.
   ...Array.from({ length: 5 }, () => "NULL"),
-  ":successor"
+  ":successor",
+  // Nothing to note.
+  "NULL"
 )
 
 // As `at` in sessions.ts.
