@@ -127,7 +127,18 @@ layer(layerStore, { excludeTestServices: true })("on one row of Postgres meet", 
       const version = newVersion()
       const nothing = [null, null, null, null, null]
       yield* other.withTransaction(Effect.gen(function*() {
-        const values = [key, version.key, version.data, version.deadline, start, [], [], ...nothing, randomBytes(126), null]
+        const values = [
+          key,
+          version.key,
+          version.data,
+          version.deadline,
+          start,
+          [],
+          [],
+          ...nothing,
+          randomBytes(126),
+          null
+        ]
         yield* other.unsafe(texts.replace, values)
         assert.strictEqual(yield* saveInfo(port, handle, { a: "1" }), "Saved")
       }))

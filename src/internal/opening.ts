@@ -103,11 +103,20 @@ export const seekRemember: (self: Exchange) => Effect.Effect<void> = Effect.fnUn
 
 /** Loads and decrypts the payload, once. What does not open is a refusal; only a store can fail. */
 export const open = (self: Exchange): Effect.Effect<void, SessionError> =>
-  self.opened === undefined ? self.lock.withPermit(Effect.suspend(() => openLocked(self))) : Effect.void
+  isOpen(self) ? Effect.void : self.lock.withPermit(Effect.suspend(() => openLocked(self)))
+
+/** Whether it is open, or known without anything to wait for. */
+export const isOpen = (self: Exchange): boolean => {
+  if (self.opened !== undefined) return true
+  const { live } = self
+  if (live?.contents === undefined || self.engine.placement._tag !== "Cookie") return false
+  settle(self, live, { ...nobody, payload: live.contents.payload })
+  return true
+}
 
 /** `open` for those who hold the lock. */
 export const openLocked = (self: Exchange): Effect.Effect<void, SessionError> => {
-  if (self.opened !== undefined) return Effect.void
+  if (isOpen(self)) return Effect.void
   const { placement } = self.engine
   if (placement._tag === "Cookie") return self.live === undefined ? rescue(self) : openCookie(self, self.live)
   const { live } = self
@@ -125,17 +134,12 @@ export const openLocked = (self: Exchange): Effect.Effect<void, SessionError> =>
 
 const none = (self: Exchange): Effect.Effect<void> => Effect.sync(() => settle(self, undefined, nobody))
 
-const openCookie = (self: Exchange, live: Live): Effect.Effect<void, SessionError> => {
-  if (live.contents !== undefined) {
-    settle(self, live, { ...nobody, payload: live.contents.payload })
-    return Effect.void
-  }
-  return Effect.flatMap(payloadOf(self, self.engine.codec, live), (payload) => {
+const openCookie = (self: Exchange, live: Live): Effect.Effect<void, SessionError> =>
+  Effect.flatMap(payloadOf(self, self.engine.codec, live), (payload) => {
     if (typeof payload === "string") return refuse(self, payload)
     settle(self, live, { ...nobody, payload })
     return Effect.map(seconds, (now) => know(self, live, { payload, data: undefined, infoKey: undefined }, now))
   })
-}
 
 /** With cookie placement. It never forwards: the value and its Cookie header are there. */
 const payloadOf = (

@@ -7,7 +7,7 @@ import { AlreadyCommitted } from "../SessionError.ts"
 import type { SessionError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { type Change, empty, type Exchange, fail, noInfo, quiet } from "./exchange.ts"
-import { open, openLocked } from "./opening.ts"
+import { isOpen, open, openLocked } from "./opening.ts"
 
 /** The entry of an audience, with what this request has changed so far. */
 export const entry = (
@@ -15,9 +15,9 @@ export const entry = (
   audience: string
 ): Effect.Effect<SessionState.Entry | undefined, SessionError> => {
   self.accessed = true
-  return self.opened === undefined
-    ? Effect.map(open(self), () => SessionState.entryOf(self.working, audience))
-    : Effect.succeed(SessionState.entryOf(self.working, audience))
+  return isOpen(self)
+    ? Effect.succeed(SessionState.entryOf(self.working, audience))
+    : Effect.map(open(self), () => SessionState.entryOf(self.working, audience))
 }
 
 /** Runs a change of what is recorded, once the session is open and as long as the response has not left. */
