@@ -262,10 +262,13 @@ export const follow = Effect.fnUntraced(
       if (successor === undefined) return false
       const { beside, key, presented } = successor
       if (beside !== undefined) remember = { presented: beside, key, value: undefined }
-      if (SessionState.verify(presented.header, settings, "Server", now) !== undefined) return false
       const row = yield* port.load(yield* storageKey(presented), now)
       if (row === undefined) return false
-      if (row._tag === "Current") return yield* stand(self, { presented, key, value: undefined }, row, remember)
+      if (row._tag === "Current") {
+        // Of the versions on the way there, the times do not matter any more.
+        return SessionState.verify(presented.header, settings, "Server", now) === undefined &&
+          (yield* stand(self, { presented, key, value: undefined }, row, remember))
+      }
       old = presented
       sealed = row.successor
     }
@@ -351,7 +354,6 @@ export const followRemember = Effect.fnUntraced(
       const successor = yield* codec.remember.openSuccessor(old, sealed)
       if (successor === undefined) return false
       const { beside, key, presented } = successor
-      if (SessionState.verifyRemember(presented.header, settings, "Server", now) !== undefined) return false
       const remember: Live = { presented, key, value: undefined }
       if (
         beside !== undefined &&
@@ -362,6 +364,7 @@ export const followRemember = Effect.fnUntraced(
       const row = yield* port.loadRemember(yield* storageKey(presented), now)
       if (row === undefined) return false
       if (row._tag === "Current") {
+        if (SessionState.verifyRemember(presented.header, settings, "Server", now) !== undefined) return false
         const opened = yield* openRow(codec.remember, remember, row)
         if (typeof opened === "string") return false
         bringBack(self, remember, opened)
@@ -377,10 +380,12 @@ export const followRemember = Effect.fnUntraced(
 const standBeside = Effect.fnUntraced(
   function*(self: Exchange, port: Port, live: Live, remember: Live, now: number) {
     const { settings, storageKey } = self.engine
-    if (SessionState.verify(live.presented.header, settings, "Server", now) !== undefined) return false
     const row = yield* port.load(yield* storageKey(live.presented), now)
     if (row === undefined) return false
-    if (row._tag === "Current") return yield* stand(self, live, row, remember)
+    if (row._tag === "Current") {
+      return SessionState.verify(live.presented.header, settings, "Server", now) === undefined &&
+        (yield* stand(self, live, row, remember))
+    }
     self.remember = remember
     return yield* follow(self, port, live, row, now)
   }

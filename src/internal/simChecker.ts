@@ -471,7 +471,10 @@ export class Checker {
         this.violate("I3", `${who} answers with ${label(given)}; what it wrote itself is lost`)
       }
     }
-    if (entry?.standing._tag === "Current" && entry.awaited && !record.noted) {
+    if (
+      entry?.standing._tag === "Current" && entry.awaited && !record.noted &&
+      entry.standing.version.chain.ended === undefined
+    ) {
       this.violate(
         "Grace",
         `${who} is the first to present ${label(entry.standing.version)}, and the store is not told`
