@@ -1,9 +1,8 @@
 /**
  * Where sessions live: in the cookie, or on the server behind a small port.
  *
- * The port has four distinct writes where others have one upsert: `create`,
- * `supersede`, `touch`, `revoke`. An upsert is what lets a late request undo a
- * logout.
+ * The port has distinct writes where others have one upsert: `create`, `supersede`,
+ * `rescue`, `touch`, `revoke`. An upsert is what lets a late request undo a logout.
  *
  * @since 0.1.0
  */
