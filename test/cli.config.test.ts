@@ -36,8 +36,10 @@ const settings: { readonly [name: string]: readonly [value: unknown, means: Sess
   touch_threshold: [7, { touchThreshold: "7 seconds" }],
   compression_threshold: [0, { compressionThreshold: 0 }],
   bind: [["ip", "user_agent"], { bind: ["ip", "user-agent"] }],
-  request_headers: [["id"], { requestHeaders: ["id"] }],
-  response_headers: [["subject"], { responseHeaders: ["subject"] }]
+  request_headers: [["id", "idling_timeout"], { requestHeaders: ["id", "idling-timeout"] }],
+  response_headers: [["subject", "rolling_timeout", "absolute_timeout"], {
+    responseHeaders: ["subject", "rolling-timeout", "absolute-timeout"]
+  }]
 }
 
 const refusal = (config: unknown) =>
@@ -53,6 +55,9 @@ describe("a configuration of lua-resty-session", () => {
       assert.match(yield* refusal({ [name]: { no: "such value" } }), new RegExp(`at \\["${name}"\\]`))
     }))
 
+  it.effect("takes a safety that it does not know for the default", () =>
+    Effect.map(Reference.decode({ remember_safety: "Some" }), ({ options }) => assert.deepStrictEqual(options, {})))
+
   it.effect("has keys, as text or in base64, and says whether it has any", () =>
     Effect.gen(function*() {
       const { hasKey, options } = yield* Reference.decode({
@@ -66,7 +71,8 @@ describe("a configuration of lua-resty-session", () => {
       assert.deepStrictEqual(options.secretFallbacks?.map(Redacted.value), ["b"])
       assert.deepStrictEqual(options.ikm === undefined ? undefined : Redacted.value(options.ikm), ikm)
       assert.deepStrictEqual(options.ikmFallbacks?.map(Redacted.value), [ikm])
-      const other = yield* Reference.decode({ ikm_base64: base64 })
+      const other = yield* Reference.decode({ ikm_base64: base64, ikm_fallbacks_base64: [base64] })
+      assert.deepStrictEqual(other.options.ikmFallbacks?.map(Redacted.value), [ikm])
       assert.deepStrictEqual(other.options.ikm === undefined ? undefined : Redacted.value(other.options.ikm), ikm)
       assert.isFalse((yield* Reference.decode({ secret: null, cookie_name: "a" })).hasKey)
     }))

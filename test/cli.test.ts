@@ -206,7 +206,7 @@ describe("inspect, of many", () => {
       { now: 1 },
       { ...good, now: "yesterday" },
       { ...good, config: { ...config, cookie_nam: "session" } },
-      { ...good, config: { ...config, remember_safety: "Some" } },
+      { ...good, config: { ...config, remember_safety: 4 } },
       { ...good, config: { ...config, idling_timeout: "5m" } },
       { ...good, config: { ...config, ikm: "hunter2hunter2" } },
       { ...good, config: { secret: ["hunter2hunter2"] } },

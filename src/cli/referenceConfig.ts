@@ -17,6 +17,7 @@ const seconds = setting(Schema.Int)
 /** Errors of a redacted value do not show it. */
 const Secret = Schema.RedactedFromValue(Schema.String)
 
+/** The reference has two spellings of those with two words. */
 const Properties = Schema.Array(Schema.Literals([
   "id",
   "audience",
@@ -24,8 +25,26 @@ const Properties = Schema.Array(Schema.Literals([
   "timeout",
   "idling-timeout",
   "rolling-timeout",
-  "absolute-timeout"
+  "absolute-timeout",
+  "idling_timeout",
+  "rolling_timeout",
+  "absolute_timeout"
 ]))
+
+const spell = (property: typeof Properties.Type[number]): SessionConfig.Property => {
+  switch (property) {
+    case "idling_timeout":
+      return "idling-timeout"
+    case "rolling_timeout":
+      return "rolling-timeout"
+    case "absolute_timeout":
+      return "absolute-timeout"
+    default:
+      return property
+  }
+}
+
+const safeties = ["None", "Low", "Medium", "High", "Very High"] as const
 
 /** What a backend needs to be reached; none is. */
 const backend = setting(Schema.Record(Schema.String, Schema.Json))
@@ -36,6 +55,7 @@ const Reference = Schema.Struct({
   ikm: setting(RedactedBytes),
   ikm_base64: setting(RedactedBytes),
   ikm_fallbacks: setting(Schema.Array(RedactedBytes)),
+  ikm_fallbacks_base64: setting(Schema.Array(RedactedBytes)),
   cookie_prefix: setting(Schema.Literals(["__Host-", "__Secure-", ""])),
   cookie_name: text,
   cookie_path: text,
@@ -47,7 +67,7 @@ const Reference = Schema.Struct({
   cookie_same_party: boolean,
   cookie_partitioned: boolean,
   remember: boolean,
-  remember_safety: setting(Schema.Literals(["None", "Low", "Medium", "High", "Very High"])),
+  remember_safety: text,
   remember_cookie_name: text,
   audience: text,
   subject: text,
@@ -85,7 +105,7 @@ const toOptions = (config: Reference): SessionConfig.Options => {
     secret: config.secret,
     secretFallbacks: config.secret_fallbacks,
     ikm: config.ikm ?? config.ikm_base64,
-    ikmFallbacks: config.ikm_fallbacks,
+    ikmFallbacks: config.ikm_fallbacks ?? config.ikm_fallbacks_base64,
     cookiePrefix: config.cookie_prefix,
     cookieName: config.cookie_name,
     cookiePath: config.cookie_path,
@@ -97,7 +117,8 @@ const toOptions = (config: Reference): SessionConfig.Options => {
     cookieSameParty: config.cookie_same_party,
     cookiePartitioned: config.cookie_partitioned,
     remember: config.remember,
-    rememberSafety: config.remember_safety,
+    // The reference takes what it does not know for its default.
+    rememberSafety: safeties.find((safety) => safety === config.remember_safety),
     rememberCookieName: config.remember_cookie_name,
     audience: config.audience,
     subject: config.subject,
@@ -114,8 +135,8 @@ const toOptions = (config: Reference): SessionConfig.Options => {
     touchThreshold: time(config.touch_threshold),
     compressionThreshold: config.compression_threshold,
     bind: config.bind?.map((what) => what === "user_agent" ? "user-agent" : what),
-    requestHeaders: config.request_headers,
-    responseHeaders: config.response_headers
+    requestHeaders: config.request_headers?.map(spell),
+    responseHeaders: config.response_headers?.map(spell)
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined && value !== null))
 }
@@ -124,7 +145,14 @@ const placementOf = ({ storage }: Reference): Placement =>
   storage === undefined || storage === null || storage === false || storage === "cookie" ? "Cookie" : "Server"
 
 const hasKey = (config: Reference): boolean =>
-  [config.secret, config.secret_fallbacks, config.ikm, config.ikm_base64, config.ikm_fallbacks]
+  [
+    config.secret,
+    config.secret_fallbacks,
+    config.ikm,
+    config.ikm_base64,
+    config.ikm_fallbacks,
+    config.ikm_fallbacks_base64
+  ]
     .some((key) => key !== undefined && key !== null)
 
 export interface Decoded {
