@@ -4,13 +4,14 @@
  * back.
  */
 import { Effect } from "effect"
-import { type Codec, sealedInfoKeySize } from "../CookieCodec.ts"
+import type { Codec } from "../CookieCodec.ts"
 import { StoreFailed } from "../SessionError.ts"
 import type { SessionError } from "../SessionError.ts"
 import * as SessionEvents from "../SessionEvents.ts"
 import * as SessionState from "../SessionState.ts"
 import type { Port, Superseded } from "../SessionStore.ts"
 import { seconds } from "./clock.ts"
+import { sealedInfoKeySize } from "./codec.ts"
 import { bounded, type Exchange, fail, type Live, nobody, type Opened, settle } from "./exchange.ts"
 import type { Contents } from "./verified.ts"
 
