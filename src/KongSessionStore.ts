@@ -53,7 +53,7 @@
  *
  * @since 0.1.0
  */
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, type Redacted } from "effect"
 import type { SqlClient, SqlError } from "effect/sql"
 import * as KongTables from "./internal/kongTables.ts"
 import * as ReferenceStore from "./internal/referenceStore.ts"
@@ -220,7 +220,4 @@ export const readMetadata = (
   subject: string,
   options: Options = {}
 ): Effect.Effect<ReadonlyArray<Metadata>, SessionError, SqlClient.SqlClient | SessionConfig> =>
-  Effect.map(
-    Effect.flatMap(tablesOf(options), (tables) => ReferenceStore.listing(tables, audience, subject)),
-    (rows) => rows.map(({ expires, key }) => ({ key: Redacted.make(key), expires }))
-  )
+  Effect.flatMap(tablesOf(options), (tables) => ReferenceStore.listing(tables, audience, subject))

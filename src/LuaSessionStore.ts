@@ -48,7 +48,7 @@
  *
  * @since 0.1.0
  */
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, type Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
 import { seconds } from "./internal/clock.ts"
@@ -204,10 +204,7 @@ export const readMetadata = (
   subject: string,
   options: Options = {}
 ): Effect.Effect<ReadonlyArray<Metadata>, SessionError, SqlClient.SqlClient | SessionConfig> =>
-  Effect.map(
-    Effect.flatMap(tablesOf(options), (tables) => ReferenceStore.listing(tables, audience, subject)),
-    (rows) => rows.map(({ expires, key }) => ({ key: Redacted.make(key), expires }))
-  )
+  Effect.flatMap(tablesOf(options), (tables) => ReferenceStore.listing(tables, audience, subject))
 
 // -----------------------------------------------------------------------------
 // clean-up

@@ -462,6 +462,7 @@ export const layerGlobal = <const S extends Sessions>(
   never,
   SessionConfig | SessionStore | HttpRouter.HttpRouter
 > =>
+  // As in `middleware`.
   HttpRouter.middleware(
     Effect.map(engine, (engine) => (handler) => run(engine, sessions, handler)),
     { global: true }

@@ -3,6 +3,7 @@
  * everything that it leaves out at the reference's default.
  */
 import { Effect, Schema } from "effect"
+import * as choices from "../internal/choices.ts"
 import { RedactedBytes } from "../internal/kinds.ts"
 import type * as SessionConfig from "../SessionConfig.ts"
 import type { Placement } from "../SessionState.ts"
@@ -19,13 +20,7 @@ const Secret = Schema.RedactedFromValue(Schema.String)
 
 /** The reference has two spellings of those with two words. */
 const Properties = Schema.Array(Schema.Literals([
-  "id",
-  "audience",
-  "subject",
-  "timeout",
-  "idling-timeout",
-  "rolling-timeout",
-  "absolute-timeout",
+  ...choices.properties,
   "idling_timeout",
   "rolling_timeout",
   "absolute_timeout"
@@ -44,8 +39,6 @@ const spell = (property: typeof Properties.Type[number]): SessionConfig.Property
   }
 }
 
-const safeties = ["None", "Low", "Medium", "High", "Very High"] as const
-
 /** What a backend needs to be reached; none is. */
 const backend = setting(Schema.Record(Schema.String, Schema.Json))
 
@@ -63,7 +56,7 @@ const Reference = Schema.Struct({
   cookie_http_only: boolean,
   cookie_secure: boolean,
   cookie_priority: setting(Schema.Literals(["Low", "Medium", "High"])),
-  cookie_same_site: setting(Schema.Literals(["Strict", "Lax", "None", "Default"])),
+  cookie_same_site: setting(Schema.Literals(choices.sameSites)),
   cookie_same_party: boolean,
   cookie_partitioned: boolean,
   remember: boolean,
@@ -118,7 +111,7 @@ const toOptions = (config: Reference): SessionConfig.Options => {
     cookiePartitioned: config.cookie_partitioned,
     remember: config.remember,
     // The reference takes what it does not know for its default.
-    rememberSafety: safeties.find((safety) => safety === config.remember_safety),
+    rememberSafety: choices.safeties.find((safety) => safety === config.remember_safety),
     rememberCookieName: config.remember_cookie_name,
     audience: config.audience,
     subject: config.subject,

@@ -4,6 +4,7 @@
  * kind; the settings, with the deprecated shorthands resolved and the defaults in.
  */
 import { Effect, Redacted, Schema, SchemaTransformation } from "effect"
+import * as choices from "./choices.ts"
 import * as kind from "./kinds.ts"
 
 type Named = Pick<kind.Kind<unknown>, "name" | "fix">
@@ -29,17 +30,7 @@ const oneOf = <const L extends ReadonlyArray<string>>(...values: L) =>
 const setOf = <const L extends ReadonlyArray<string>>(...values: L) =>
   Schema.Array(oneOf(...values)).annotate(says(kind.listOf(...values)))
 
-const sameSites = ["Strict", "Lax", "None", "Default"] as const
-
-const properties = setOf(
-  "id",
-  "audience",
-  "subject",
-  "timeout",
-  "idling-timeout",
-  "rolling-timeout",
-  "absolute-timeout"
-)
+const properties = setOf(...choices.properties)
 
 const methods = setOf("GET", "POST", "DELETE")
 
@@ -66,7 +57,7 @@ const Decoded = Schema.Struct({
   cookie_name: Schema.String,
   cookie_path: Schema.String,
   cookie_domain: Schema.UndefinedOr(Schema.String),
-  cookie_same_site: Schema.Literals(sameSites),
+  cookie_same_site: Schema.Literals(choices.sameSites),
   cookie_http_only: Schema.Boolean,
   cookie_secure: Schema.Boolean,
   remember: Schema.Boolean,
@@ -97,7 +88,7 @@ const fields = {
   cookie_name: orDefault(text, "session"),
   cookie_path: orDefault(text, "/"),
   cookie_domain: Schema.optionalKey(text),
-  cookie_same_site: orDefault(oneOf(...sameSites), "Strict"),
+  cookie_same_site: orDefault(oneOf(...choices.sameSites), "Strict"),
   cookie_http_only: orDefault(boolean, true),
   cookie_secure: orDefault(boolean, true),
   remember: orDefault(boolean, false),
@@ -116,7 +107,7 @@ const fields = {
   cookie_idletime: Schema.optionalKey(seconds),
   cookie_renew: Schema.optionalKey(number),
   cookie_discard: Schema.optionalKey(seconds),
-  cookie_samesite: Schema.optionalKey(oneOf(...sameSites, "off")),
+  cookie_samesite: Schema.optionalKey(oneOf(...choices.sameSites, "off")),
   cookie_httponly: Schema.optionalKey(boolean),
   cookie_persistent: Schema.optionalKey(boolean)
 }

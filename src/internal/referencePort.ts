@@ -116,31 +116,22 @@ export const make = (
       }
     )
 
+  /** Nothing is kept of a successor: with one the old row is left to expire, without one it goes at once. */
   const replace = (
     operation: "rescue" | "supersede",
     old: Uint8Array,
     version: Version,
+    successor: Uint8Array | undefined,
     replaced: string | null,
     now: number
-  ) =>
-    Effect.flatMap(inserts(version, "", now), (columns) =>
+  ) => {
+    const [statement, expiry] = successor === undefined ? [text.renew, []] : [text.replace, [now + settings.staleTtl]]
+    return Effect.flatMap(inserts(version, "", now), (columns) =>
       Effect.map(
-        run(operation, text.replace, [...columns, replaced, now + settings.staleTtl, Base64Url.encode(old), now]),
+        run(operation, statement, [...columns, replaced, ...expiry, Base64Url.encode(old), now]),
         answer
       ))
-
-  // Nothing is kept of a successor: with one the old row is left to expire, without one it goes at once.
-  const renew = (
-    operation: "rescue" | "supersede",
-    old: Uint8Array,
-    version: Version,
-    replaced: string | null,
-    now: number
-  ) =>
-    Effect.flatMap(
-      inserts(version, "", now),
-      (columns) => Effect.map(run(operation, text.renew, [...columns, replaced, Base64Url.encode(old), now]), answer)
-    )
+  }
 
   return {
     load: load("load"),
@@ -158,10 +149,9 @@ export const make = (
       ),
 
     supersede: (old, version, successor, now) =>
-      (successor === undefined ? renew : replace)("supersede", old, version, replacedKey(version), now),
+      replace("supersede", old, version, successor, replacedKey(version), now),
 
-    rescue: (old, version, successor, now) =>
-      (successor === undefined ? renew : replace)("rescue", old, version, null, now),
+    rescue: (old, version, successor, now) => replace("rescue", old, version, successor, null, now),
 
     // A row is not moved by a touch: it lives as long as the last save said.
     touch: (key, _touch, now) => Effect.map(read("touch", text.load, [Base64Url.encode(key), now], harmless), answer),

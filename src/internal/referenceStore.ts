@@ -1,5 +1,5 @@
 /** What the stores in the tables of lua-resty-session and of Kong have in common. */
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
 import * as Crypto from "../Crypto.ts"
@@ -73,10 +73,11 @@ export const layer = <R>(
     })
   ).pipe(Layer.provide(Crypto.layer))
 
-/** What the metadata say of a subject's sessions. */
+/** The living rows that the metadata list of a subject. */
 export const listing = Effect.fnUntraced(function*(tables: Tables, audience: string, subject: string) {
   const client = yield* SqlClient.SqlClient
   const settings: Settings = yield* SessionConfig
   const spelled = yield* ReferencePort.subjects(settings, yield* Crypto.Crypto)(subject)
-  return yield* ReferencePort.listing(client, tables.dialect)(audience, [spelled], yield* seconds)
+  const rows = yield* ReferencePort.listing(client, tables.dialect)(audience, [spelled], yield* seconds)
+  return rows.map(({ expires, key }) => ({ key: Redacted.make(key), expires }))
 }, Effect.provide(Crypto.layerWebCrypto))

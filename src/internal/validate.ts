@@ -4,17 +4,10 @@
  */
 import { Array, Duration, Predicate, Redacted } from "effect"
 import { InvalidConfig } from "../SessionError.ts"
+import * as choices from "./choices.ts"
 import * as kind from "./kinds.ts"
 
-const properties = kind.listOf(
-  "id",
-  "audience",
-  "subject",
-  "timeout",
-  "idling-timeout",
-  "rolling-timeout",
-  "absolute-timeout"
-)
+const properties = kind.listOf(...choices.properties)
 
 /** Every setting, in the order in which they are checked. */
 export const kinds = {
@@ -28,12 +21,12 @@ export const kinds = {
   cookieDomain: kind.textOrNone,
   cookieHttpOnly: kind.boolean,
   cookieSecure: kind.boolean,
-  cookieSameSite: kind.oneOf("Strict", "Lax", "None", "Default"),
+  cookieSameSite: kind.oneOf(...choices.sameSites),
   cookiePriority: kind.oneOf("Low", "Medium", "High"),
   cookieSameParty: kind.boolean,
   cookiePartitioned: kind.boolean,
   remember: kind.booleanOr("ask"),
-  rememberSafety: kind.oneOf("None", "Low", "Medium", "High", "Very High"),
+  rememberSafety: kind.oneOf(...choices.safeties),
   rememberCookieName: kind.text,
   rememberRollingTimeout: kind.duration,
   rememberAbsoluteTimeout: kind.duration,
