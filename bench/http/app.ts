@@ -72,7 +72,7 @@ const stores = { cookie: SessionStore.layerCookie, memory: SessionStore.layerMem
 const isStore = (name: string): name is keyof typeof stores => Object.hasOwn(stores, name)
 
 /** With the store that a command line names. */
-export const layer = (store = "") =>
+export const layer = (store = "", options: Pick<SessionConfig.Options, "cookieCacheSize"> = {}) =>
   isStore(store)
-    ? Routes.pipe(Layer.provide(stores[store]), Layer.provide(SessionConfig.layer({ secret: Ours.secret })))
+    ? Routes.pipe(Layer.provide(stores[store]), Layer.provide(SessionConfig.layer({ ...options, secret: Ours.secret })))
     : Layer.effectDiscard(Effect.die(new Error(`There is no store ${store}`)))
