@@ -43,6 +43,7 @@ import { Cookies, Headers, HttpEffect, HttpRouter, HttpServerRequest, HttpServer
 import * as CookieCodec from "./CookieCodec.ts"
 import * as Crypto from "./Crypto.ts"
 import { seconds } from "./internal/clock.ts"
+import { valueOf } from "./internal/codec.ts"
 import { close, commit, idle } from "./internal/commit.ts"
 import * as Exchange from "./internal/exchange.ts"
 import { authenticate } from "./internal/opening.ts"
@@ -159,30 +160,32 @@ export const run = <E, R>(
   handler: Handler<E, R>
 ): Handler<E, R | HttpServerRequest.HttpServerRequest> =>
   Effect.withFiber((fiber) => {
-    const context = fiber.context
+    // A fiber's type does not tell that its context has what the handler requires.
+    const context = fiber.context as Context.Context<R | HttpServerRequest.HttpServerRequest>
     const outer = Context.getOrUndefined(context, Current)
     const joined = find(outer, engine)
     if (joined === undefined && clashes(outer, engine)) return clash
     // The router and the API builder provide the request to every middleware.
     const request = Context.getUnsafe(context, HttpServerRequest.HttpServerRequest)
     const exchange = joined ?? Exchange.make(engine, new RequestView(request))
-    let services: Context.Context<never> = context
+    let services = context
     for (const session of sessions) {
       services = Context.addUnsafe(services, session.key, Session.makeHandle(exchange, session))
     }
-    if (joined !== undefined) return watch(joined, Effect.provideContext(handler, services))
+    // The whole context, and not what is new: to merge them would copy every service for each request.
+    if (joined !== undefined) return watch(joined, Effect.setContext(handler, services))
     services = Context.add(services, Current, { exchange, outer })
     HttpEffect.appendPreResponseHandlerUnsafe(context, respond(exchange, audienceOf(exchange, sessions)))
     return Effect.andThen(
       authenticate(exchange),
       engine.settings.requestHeaders.length === 0
-        ? watch(exchange, Effect.provideContext(handler, services))
+        ? watch(exchange, Effect.setContext(handler, services))
         : Effect.flatMap(
           forward(exchange, audienceOf(exchange, sessions), request),
           (request) =>
             watch(
               exchange,
-              Effect.provideContext(handler, Context.add(services, HttpServerRequest.HttpServerRequest, request))
+              Effect.setContext(handler, Context.add(services, HttpServerRequest.HttpServerRequest, request))
             )
         )
     )
@@ -383,11 +386,11 @@ const template = Cookies.makeCookieUnsafe("session", "")
  * reference's order and with attributes that `Cookies` does not know. They ride
  * as the encoded value, which is base64url and needs no encoding.
  */
-const toCookie = ({ name, rest }: CookieCodec.SetCookie): Cookies.Cookie =>
+const toCookie = (cookie: CookieCodec.SetCookie): Cookies.Cookie =>
   Object.assign(Object.create(Object.getPrototypeOf(template)), {
-    name,
-    value: rest.slice(0, rest.indexOf(";")),
-    valueEncoded: rest
+    name: cookie.name,
+    value: valueOf(cookie),
+    valueEncoded: cookie.rest
   })
 
 const varyOnCookie = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import * as CookieCodec from "../src/CookieCodec.ts"
 import * as Crypto from "../src/Crypto.ts"
 import { commit } from "../src/internal/commit.ts"
@@ -245,6 +247,20 @@ const checks: ReadonlyArray<Check> = [
         const [first, second] = [cookies.split("; ")[0], other.split("; ")[1]]
         assert.strictEqual(yield* server.read(`${first}; ${second}`), "DecryptionFailed")
         assert.deepStrictEqual(server.counts, { verified: 1, opened: 2 })
+        assert.strictEqual(yield* server.read(first ?? ""), "MissingChunk")
+      })
+  },
+  {
+    name: "several cookies are opened once too",
+    run: (make) =>
+      Effect.gen(function*() {
+        const server = yield* open({ make, settings: { compressionThreshold: 0 } })
+        const text = "x".repeat(5000)
+        for (const on of ["elsewhere", "here"] as const) {
+          const cookies = yield* server.save(text, on)
+          for (let i = 0; i < 5; i++) assert.deepStrictEqual(yield* server.read(cookies), { text })
+        }
+        assert.deepStrictEqual(server.counts, { verified: 1, opened: 1 })
       })
   },
   {
@@ -309,6 +325,25 @@ describe("verified cookies", () => {
       assert.isAtLeast(left, 40)
     }))
 
+  // Deno has no collector to call.
+  it.effect.skipIf("Deno" in globalThis)("keep nothing of the headers that they came in", () =>
+    Effect.sync(() => {
+      setFlagsFromString("--expose-gc")
+      const collect: () => void = runInNewContext("gc")
+      const heap = (): number => {
+        collect()
+        return process.memoryUsage().heapUsed
+      }
+      const cache = Verified.make(4_000_000)
+      const before = heap()
+      for (let i = 0; i < 2000; i++) {
+        const header = Buffer.alloc(16_000, `${i}; `).toString("latin1")
+        cache.set(header.slice(0, 300), { presented: {} as never, key: 0, contents: undefined }, start)
+      }
+      assert.isBelow(heap() - before, 4_000_000)
+      assert.isDefined(cache.get(Buffer.alloc(300, "1999; ").toString("latin1"), start))
+    }))
+
   it.effect("are forgotten when the clock is set back", () =>
     Effect.sync(() => {
       const cache = Verified.make(100_000)
@@ -342,6 +377,18 @@ const broken: ReadonlyArray<{ readonly fault: string; readonly make: Make; reado
       }
     },
     told: "one character more, less or other is another cookie"
+  },
+  {
+    fault: "forgets that more cookies belong to it",
+    make: (maxBytes) => {
+      const cache = Verified.make(maxBytes)
+      return {
+        ...cache,
+        set: (text, { contents, ...verified }, now) =>
+          cache.set(text, { ...verified, contents: contents && { ...contents, data: undefined } }, now)
+      }
+    },
+    told: "the payload of several cookies is read from all of them"
   },
   {
     fault: "keeps what ended",

@@ -3,7 +3,7 @@
  * sealed, the header authenticated, the value cut into chunks.
  */
 import { Effect, Redacted } from "effect"
-import type { Codec, CookieCodec, Presented, Sender, Successor } from "../CookieCodec.ts"
+import type { Codec, CookieCodec, Presented, Sender, SetCookie, Successor } from "../CookieCodec.ts"
 import { Crypto } from "../Crypto.ts"
 import { SessionConfig } from "../SessionConfig.ts"
 import { TooLarge } from "../SessionError.ts"
@@ -116,7 +116,7 @@ const prepare = Effect.gen(function*() {
   const keys = yield* Effect.forEach(settings.keys, (key) => {
     const secret = Redacted.value(key)
     const ikm = typeof secret === "string" ? crypto.sha256(utf8.encode(secret)) : Effect.succeed(secret)
-    return Effect.map(ikm, (ikm) => ({ ikm: Redacted.make(ikm), expand: crypto.hkdf(ikm) }))
+    return Effect.mapEager(ikm, (ikm) => ({ ikm: Redacted.make(ikm), expand: crypto.hkdf(ikm) }))
   })
 
   const derive = (key: number, info: Uint8Array, length: number): Effect.Effect<Uint8Array> =>
@@ -132,7 +132,7 @@ const prepare = Effect.gen(function*() {
     settings.compressionThreshold === 0 || plaintext.length <= settings.compressionThreshold ||
       plaintext.length > settings.inflateLimit
       ? Effect.succeed(plaintext)
-      : Effect.map(deflate(plaintext), (deflated) => deflated.length < plaintext.length ? deflated : plaintext)
+      : Effect.mapEager(deflate(plaintext), (deflated) => deflated.length < plaintext.length ? deflated : plaintext)
 
   // A payload is measured when it is set, and sealed when it is saved, for one cookie or for two.
   const alreadyPacked = new WeakMap<Payload, Packed>()
@@ -142,7 +142,7 @@ const prepare = Effect.gen(function*() {
       const known = alreadyPacked.get(payload)
       if (known !== undefined) return Effect.succeed(known)
       const encoded = utf8.encode(Layout.encodePayload(payload))
-      return Effect.map(compress(encoded), (plaintext) => {
+      return Effect.mapEager(compress(encoded), (plaintext) => {
         const packed: Packed = {
           plaintext,
           dataSize: Base64Url.encodedLength(plaintext.length),
@@ -208,19 +208,19 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
     const bound = (flags & bindFlags) === 0 ? undefined : boundTo(flags, sender)
     return bound === undefined
       ? Effect.succeed(authenticated)
-      : Effect.map(crypto.sha256(bound), (hash) => concat(concat(authenticated, bindMarker), hash))
+      : Effect.mapEager(crypto.sha256(bound), (hash) => concat(concat(authenticated, bindMarker), hash))
   }
 
   /** Sets a header's MAC in place. */
   const authenticate = (bytes: Uint8Array, key: number, sender: Sender): Effect.Effect<Presented> => {
     const presented = present(bytes)
-    return Effect.flatMap(
+    return Effect.flatMapEager(
       messageOf(bytes, presented.header.flags, sender),
       (message) =>
-        Effect.flatMap(
+        Effect.flatMapEager(
           derive(key, authenticationInfo(bytes), macKeySize),
           (macKey) =>
-            Effect.map(crypto.mac(macKey, message), (mac) => {
+            Effect.mapEager(crypto.mac(macKey, message), (mac) => {
               Layout.mac(bytes).set(mac)
               return presented
             })
@@ -230,7 +230,7 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
 
   /** What is to be encrypted, and what the header has to say of it. */
   const pack = (payload: Payload, placement: Placement) =>
-    Effect.flatMap(packed(payload), (packed) => {
+    Effect.flatMapEager(packed(payload), (packed) => {
       const limit = placement === "Cookie" ? measured.all - Layout.headerCharacters : Layout.maxUint24
       return packed.dataSize <= limit
         ? Effect.succeed(packed)
@@ -249,11 +249,11 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
     info: Uint8Array,
     plaintext: Uint8Array
   ): Effect.Effect<Uint8Array> =>
-    Effect.flatMap(
+    Effect.flatMapEager(
       crypto.randomBytes(ivSize),
       (iv) =>
-        Effect.flatMap(derive(key, info, keySize), (secret) =>
-          Effect.map(
+        Effect.flatMapEager(derive(key, info, keySize), (secret) =>
+          Effect.mapEager(
             crypto.encrypt(secret, iv, plaintext, Layout.additionalData(Redacted.value(presented.bytes))),
             (sealed) => concat(iv, sealed)
           ))
@@ -265,7 +265,7 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
     info: Uint8Array,
     sealed: Uint8Array
   ): Effect.Effect<Uint8Array | undefined> =>
-    Effect.flatMap(derive(key, info, keySize), (secret) =>
+    Effect.flatMapEager(derive(key, info, keySize), (secret) =>
       crypto.decrypt(
         secret,
         sealed.subarray(0, ivSize),
@@ -279,7 +279,8 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
     decode: (value) => {
       if (value.length < Layout.headerCharacters) return "InvalidHeader"
       const bytes = Base64Url.decode(value.slice(0, Layout.headerCharacters))
-      return bytes?.length === Layout.headerSize ? present(bytes) : "UndecodableHeader"
+      // A copy: what is decoded may be a part of some larger memory, and this may be remembered for a while.
+      return bytes?.length === Layout.headerSize ? present(new Uint8Array(bytes)) : "UndecodableHeader"
     },
 
     verify: (presented, sender) => {
@@ -289,12 +290,12 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
       const firstFrom = (key: number, message: Uint8Array): Effect.Effect<number> =>
         key === keys.length
           ? Effect.succeed(-1)
-          : Effect.flatMap(derive(key, info, macKeySize), (macKey) =>
-            Effect.flatMap(
+          : Effect.flatMapEager(derive(key, info, macKeySize), (macKey) =>
+            Effect.flatMapEager(
               crypto.verifyMac(macKey, message, mac),
               (matches) => matches ? Effect.succeed(key) : firstFrom(key + 1, message)
             ))
-      return Effect.flatMap(
+      return Effect.flatMapEager(
         messageOf(bytes, presented.header.flags, sender),
         (message) => firstFrom(0, message)
       )
@@ -315,8 +316,8 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
 
     open: (presented, key, ciphertext) => {
       const bytes = Redacted.value(presented.bytes)
-      return Effect.flatMap(payloadSecret(key, bytes), (secret) =>
-        Effect.flatMap(
+      return Effect.flatMapEager(payloadSecret(key, bytes), (secret) =>
+        Effect.flatMapEager(
           crypto.decrypt(
             secret.subarray(0, keySize),
             secret.subarray(keySize),
@@ -326,7 +327,7 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
           (plaintext): Effect.Effect<Payload | Refusal> => {
             if (plaintext === undefined) return Effect.succeed("DecryptionFailed")
             if ((presented.header.flags & Flag.Deflate) === 0) return Effect.succeed(read(plaintext))
-            return Effect.map(
+            return Effect.mapEager(
               inflate(plaintext, settings.inflateLimit),
               (inflated) => typeof inflated === "string" ? inflated : read(inflated)
             )
@@ -334,7 +335,7 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
         ))
     },
 
-    measure: (payload, placement) => Effect.map(pack(payload, placement), ({ dataSize }) => dataSize),
+    measure: (payload, placement) => Effect.mapEager(pack(payload, placement), ({ dataSize }) => dataSize),
 
     seal: Effect.fnUntraced(function*({ creationTime, flags, payload, rollingOffset }, sender) {
       const stored = flags & Flag.Storage
@@ -383,7 +384,7 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
       const firstFrom = (key: number): Effect.Effect<Successor | undefined> =>
         key === keys.length
           ? Effect.undefined
-          : Effect.flatMap(
+          : Effect.flatMapEager(
             openFor(old, key, info, sealed),
             (opened) => opened === undefined ? firstFrom(key + 1) : Effect.succeed(toSuccessor(opened, key))
           )
@@ -396,7 +397,7 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
 
     openInfoKey: (presented, key, sealed) =>
       sealed.length === sealedInfoKeySize
-        ? Effect.map(
+        ? Effect.mapEager(
           openFor(presented, key, infoKeyInfo(Redacted.value(presented.bytes)), sealed),
           (infoKey) => infoKey && Redacted.make(infoKey)
         )
@@ -436,6 +437,9 @@ const makeCodec = (prepared: Prepared, { lifetime, name, payloadSecret }: Role):
     lastChunk: (cookies) => furtherChunks.findLastIndex((chunk) => chunk.first(cookies) !== undefined) + 2
   }
 }
+
+/** What the client will send back. */
+export const valueOf = ({ rest }: SetCookie): string => rest.slice(0, rest.indexOf(";"))
 
 const toSuccessor = (headers: Uint8Array, key: number): Successor => ({
   presented: present(headers.slice(0, Layout.headerSize)),

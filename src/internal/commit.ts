@@ -9,6 +9,7 @@ import * as SessionEvents from "../SessionEvents.ts"
 import * as SessionState from "../SessionState.ts"
 import type { IndexEntry, Port, Remembered, Superseded, Version } from "../SessionStore.ts"
 import { seconds } from "./clock.ts"
+import { valueOf } from "./codec.ts"
 import * as Exchange from "./exchange.ts"
 import * as Info from "./info.ts"
 import * as Opening from "./opening.ts"
@@ -184,7 +185,7 @@ const touch = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Tou
 })
 
 const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save">, now: number, count: number) {
-  const { codec, placement } = self.engine
+  const { codec, placement, settings } = self.engine
   const previous = self.live
   const sealed: Pair = {
     session: yield* seal(self, codec, plan),
@@ -192,7 +193,7 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
   }
   const infoKey = yield* infoKeyOf(self)
   let handle = self.opened?.handle
-  let data: Uint8Array | undefined
+  let data = sealed.session.ciphertext
   if (placement._tag === "Server") {
     if (plan.how === "Create") {
       if (plan.revoke && handle !== undefined) {
@@ -217,7 +218,8 @@ const save = Effect.fnUntraced(function*(self: Exchange.Exchange, plan: Of<"Save
   const { payload } = plan
   const live = { presented: sealed.session, key: 0, value: undefined }
   // The next request is going to present it.
-  Opening.know(self, { ...live, value: Redacted.value(sealed.session.value) }, { payload, data, infoKey }, now)
+  const set = cookies.find(({ name }) => name === settings.cookieName)
+  Opening.know(self, { ...live, value: set && valueOf(set) }, { payload, data, infoKey }, now)
   Exchange.settle(self, live, { payload, handle, infoKey })
   if (sealed.remember !== undefined) self.remember = { presented: sealed.remember, key: 0, value: undefined }
   self.refusal = undefined

@@ -44,21 +44,22 @@ export const tag = (bytes: Uint8Array): Uint8Array => bytes.subarray(tagOffset, 
 export const authenticated = (bytes: Uint8Array): Uint8Array => bytes.subarray(0, macOffset)
 export const mac = (bytes: Uint8Array): Uint8Array => bytes.subarray(macOffset, headerSize)
 
-const uint24 = (view: DataView, offset: number): number =>
-  view.getUint16(offset, true) + view.getUint8(offset + 2) * 0x10000
+// Without a `DataView`, which would have to be made for each header.
+const number = (bytes: Uint8Array, offset: number, size: number): number => {
+  let value = 0
+  for (let i = offset + size - 1; i >= offset; i--) value = value * 256 + (bytes[i] ?? 0)
+  return value
+}
 
 /** The fields of a header. */
-export const read = (bytes: Uint8Array): Header => {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, headerSize)
-  return {
-    type: view.getUint8(0),
-    flags: view.getUint16(1, true),
-    creationTime: view.getUint32(35, true) + view.getUint8(39) * 0x1_0000_0000,
-    rollingOffset: view.getUint32(40, true),
-    dataSize: uint24(view, 44),
-    idlingOffset: uint24(view, idlingOffset)
-  }
-}
+export const read = (bytes: Uint8Array): Header => ({
+  type: number(bytes, 0, 1),
+  flags: number(bytes, 1, 2),
+  creationTime: number(bytes, 35, 5),
+  rollingOffset: number(bytes, 40, 4),
+  dataSize: number(bytes, 44, 3),
+  idlingOffset: number(bytes, idlingOffset, 3)
+})
 
 // A number that its field cannot hold would come back as another one, under a valid MAC.
 const put = (bytes: Uint8Array, offset: number, size: number, value: number): void => {

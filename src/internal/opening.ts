@@ -4,7 +4,7 @@
  * back.
  */
 import { Effect } from "effect"
-import type { Codec } from "../CookieCodec.ts"
+import type { Codec, Presented } from "../CookieCodec.ts"
 import { StoreFailed } from "../SessionError.ts"
 import type { SessionError } from "../SessionError.ts"
 import * as SessionEvents from "../SessionEvents.ts"
@@ -12,7 +12,7 @@ import * as SessionState from "../SessionState.ts"
 import type { Port, Superseded } from "../SessionStore.ts"
 import { seconds } from "./clock.ts"
 import { sealedInfoKeySize } from "./codec.ts"
-import { bounded, type Exchange, fail, type Live, nobody, type Opened, settle } from "./exchange.ts"
+import { bounded, type Engine, type Exchange, fail, type Live, nobody, type Opened, settle } from "./exchange.ts"
 import type { Contents } from "./verified.ts"
 
 /** How many superseded versions a request follows to the newest one: as many as a store is asked to remember. */
@@ -68,15 +68,24 @@ const bound = SessionState.Flag.BindIp | SessionState.Flag.BindScheme | SessionS
 
 /** Remembers a cookie that is authentic, so that it is not verified again, and what it holds. */
 export const know = (
-  { engine: { codec, verified } }: Exchange,
+  { engine }: Exchange,
   { key, presented, value }: Live,
   contents: Contents | undefined,
   now: number
 ): void => {
-  // Whether a bound cookie verifies is not a matter of its text alone, and neither is what a cookie in pieces holds.
+  const { verified } = engine
+  // Whether a bound cookie verifies is not a matter of its text alone.
   if (verified === undefined || value === undefined || (presented.header.flags & bound) !== 0) return
-  verified.set(value, { presented, key, contents: codec.chunks(presented.header) === 1 ? contents : undefined }, now)
+  verified.set(
+    value,
+    { presented, key, contents: contents && holdsAll(engine, presented) ? { ...contents, data: undefined } : contents },
+    now
+  )
 }
+
+/** Whether the first cookie holds all of the session, and nothing in a store or in further cookies belongs to it. */
+const holdsAll = ({ codec, placement }: Engine, { header }: Presented): boolean =>
+  placement._tag === "Cookie" && codec.chunks(header) === 1
 
 const tellRefusal = (self: Exchange): Effect.Effect<void> =>
   self.refusal === undefined ? Effect.void : SessionEvents.emit({ _tag: "SessionRefused", reason: self.refusal })
@@ -110,7 +119,7 @@ export const open = (self: Exchange): Effect.Effect<void, SessionError> =>
 export const isOpen = (self: Exchange): boolean => {
   if (self.opened !== undefined) return true
   const { live } = self
-  if (live?.contents === undefined || self.engine.placement._tag !== "Cookie") return false
+  if (live?.contents === undefined || live.contents.data !== undefined) return false
   settle(self, live, { ...nobody, payload: live.contents.payload })
   return true
 }
@@ -135,24 +144,21 @@ export const openLocked = (self: Exchange): Effect.Effect<void, SessionError> =>
 
 const none = (self: Exchange): Effect.Effect<void> => Effect.sync(() => settle(self, undefined, nobody))
 
-const openCookie = (self: Exchange, live: Live): Effect.Effect<void, SessionError> =>
-  Effect.flatMap(payloadOf(self, self.engine.codec, live), (payload) => {
+const openCookie = (self: Exchange, live: Live): Effect.Effect<void, SessionError> => {
+  const ciphertext = gather(self, self.engine.codec, live)
+  if (typeof ciphertext === "string") return refuse(self, ciphertext)
+  const opened = known(live, { data: ciphertext, handle: undefined })
+  if (opened !== undefined) return Effect.sync(() => settle(self, live, opened))
+  return Effect.flatMap(self.engine.codec.open(live.presented, live.key, ciphertext), (payload) => {
     if (typeof payload === "string") return refuse(self, payload)
     settle(self, live, { ...nobody, payload })
-    return Effect.map(seconds, (now) => know(self, live, { payload, data: undefined, infoKey: undefined }, now))
+    return Effect.map(seconds, (now) => know(self, live, { payload, data: ciphertext, infoKey: undefined }, now))
   })
+}
 
 /** With cookie placement. It never forwards: the value and its Cookie header are there. */
-const payloadOf = (
-  self: Exchange,
-  codec: Codec,
-  live: Live
-): Effect.Effect<SessionState.Payload | SessionState.Refusal> => {
-  const ciphertext = codec.gather(live.presented, live.value ?? "", self.request.cookies ?? "")
-  return typeof ciphertext === "string"
-    ? Effect.succeed(ciphertext)
-    : codec.open(live.presented, live.key, ciphertext)
-}
+const gather = (self: Exchange, codec: Codec, { presented, value }: Live): Uint8Array | SessionState.Refusal =>
+  codec.gather(presented, value ?? "", self.request.cookies ?? "")
 
 const openStored = Effect.fnUntraced(function*(self: Exchange, port: Port, live: Live) {
   const now = yield* seconds
@@ -174,8 +180,11 @@ const openStored = Effect.fnUntraced(function*(self: Exchange, port: Port, live:
   yield* forward(self, port, live, row, now)
 })
 
-/** What was found in these very bytes before. A version is never written again, and this is not left to that. */
-const known = ({ contents }: Live, { data, handle }: Row): Opened | undefined =>
+/** What was found in these very bytes before. A version never has others, and this is not left to that. */
+const known = (
+  { contents }: Live,
+  { data, handle }: { readonly data: Uint8Array; readonly handle: string | undefined }
+): Opened | undefined =>
   contents?.data !== undefined && same(contents.data, data)
     ? { payload: contents.payload, handle, infoKey: contents.infoKey }
     : undefined
@@ -313,7 +322,9 @@ const rescue: (self: Exchange) => Effect.Effect<void, SessionError> = Effect.fnU
   const { remember } = self
   if (remember === undefined) return
   if (placement._tag === "Cookie") {
-    const payload = yield* payloadOf(self, codec.remember, remember)
+    const ciphertext = gather(self, codec.remember, remember)
+    if (typeof ciphertext === "string") return forget(self)
+    const payload = yield* codec.remember.open(remember.presented, remember.key, ciphertext)
     return typeof payload === "string" ? forget(self) : bringBack(self, remember, { ...nobody, payload })
   }
   const { port } = placement

@@ -5,7 +5,7 @@
  * Only what a key of ours has authenticated gets in, so nobody fills it with rubbish.
  * What changes with time is not remembered: timeouts are checked on every hit, and the
  * store is asked as ever. What it answers has to be what it answered before, for the
- * payload to be known without decrypting it.
+ * payload to be known without decrypting it, and so has what further cookies bring.
  */
 import type { Redacted } from "effect"
 import type { Presented } from "../CookieCodec.ts"
@@ -24,7 +24,7 @@ export interface Verified {
 export interface Contents {
   /** Frozen, since requests share it. */
   readonly payload: Payload
-  /** With server placement: the bytes that the store has to answer for this to be what it holds. */
+  /** The bytes that the store has to answer, or further cookies to bring, for this to be what it holds. */
   readonly data: Uint8Array | undefined
   readonly infoKey: Redacted.Redacted<Uint8Array> | undefined
 }
@@ -70,8 +70,12 @@ const frozen = (json: Json): Json => {
   return Object.freeze(copy)
 }
 
+// A text cut out of a Cookie header keeps all of that in memory; cut out of a new one, only itself.
+const own = (text: string): string => ` ${text}`.slice(1)
+
 const frozenContents = ({ data, infoKey, payload }: Contents): Contents => ({
-  data,
+  // A driver's bytes, or a decoder's, may be a part of some larger memory.
+  data: data && new Uint8Array(data),
   infoKey,
   payload: Object.freeze(
     payload.map(({ audience, data, subject }) => Object.freeze({ audience, data: frozen(data), subject }))
@@ -132,7 +136,7 @@ export const make = (maxBytes: number): VerifiedCookies => {
       old.delete(text)
       // One that alone takes the half would only drive out the others.
       if (size > maxBytes / 2) return
-      put(text, {
+      put(own(text), {
         verified: contents === undefined ? verified : { ...verified, contents: frozenContents(contents) },
         bytes: size
       })
