@@ -324,9 +324,8 @@ const respond =
 const unchanged = (
   exchange: Exchange.Exchange,
   response: HttpServerResponse.HttpServerResponse
-): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
-  return Effect.as(close(exchange), exchange.accessed ? varyOnCookie(response) : response)
-}
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  Effect.mapEager(close(exchange), () => exchange.accessed ? varyOnCookie(response) : response)
 
 // Users cause conflicts, and nobody has to be woken for them.
 const tell = (cause: Cause.Cause<SessionError>): Effect.Effect<void> =>

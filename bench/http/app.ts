@@ -46,7 +46,8 @@ const data = Account.use((account) =>
 )
 
 const Routes = Layer.merge(
-  HttpRouter.add("GET", "/empty", Effect.succeed(HttpServerResponse.text(empty))),
+  // As the other servers, it makes each answer anew.
+  HttpRouter.add("GET", "/empty", Effect.sync(() => HttpServerResponse.text(empty))),
   HttpRouter.addAll([
     HttpRouter.route("GET", "/login", login),
     HttpRouter.route("GET", "/read", read),

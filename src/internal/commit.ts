@@ -47,18 +47,21 @@ const refreshes = (self: Exchange.Exchange): boolean => !self.request.upgrade &&
  * succeeds, the store has acknowledged it.
  */
 export const commit = (self: Exchange.Exchange): Effect.Effect<Exchange.Outcome, SessionError> =>
-  self.lock.withPermit(Effect.suspend(() =>
-    self.outcome === undefined
-      // A client that goes away must not leave a logout half done.
-      ? Effect.uninterruptible(
-        Effect.onExit(within(self, attempt(self, 1)), (exit) =>
-          Effect.sync(() => {
-            // A commit that failed is not tried again: whoever saw it fail decides what to answer.
-            self.outcome = exit._tag === "Success" ? exit.value : nothing
-          }))
-      )
-      : Effect.succeed(self.outcome)
-  ))
+  Exchange.locked(
+    self,
+    Effect.suspend(() =>
+      self.outcome === undefined
+        // A client that goes away must not leave a logout half done.
+        ? Effect.uninterruptible(
+          Effect.onExit(within(self, attempt(self, 1)), (exit) =>
+            Effect.sync(() => {
+              // A commit that failed is not tried again: whoever saw it fail decides what to answer.
+              self.outcome = exit._tag === "Success" ? exit.value : nothing
+            }))
+        )
+        : Effect.succeed(self.outcome)
+    )
+  )
 
 const attempt = (self: Exchange.Exchange, count: number): Effect.Effect<Exchange.Outcome, SessionError> =>
   Effect.flatMap(seconds, (now) =>

@@ -92,7 +92,8 @@ export interface Opened {
 export interface Exchange {
   readonly engine: Engine
   readonly request: Request
-  readonly lock: Semaphore.Semaphore
+  /** Made by whoever needs it first: most requests only read. */
+  lock: Semaphore.Semaphore | undefined
   /** Why there is no session, where there is none. */
   refusal: SessionState.Refusal | undefined
   /** Whether any session cookie was presented. */
@@ -143,7 +144,7 @@ export const noInfo: ReadonlyArray<InfoChange> = []
 export const make = (engine: Engine, request: Request): Exchange => ({
   engine,
   request,
-  lock: Semaphore.makeUnsafe(1),
+  lock: undefined,
   refusal: "MissingCookie",
   presented: false,
   accessed: false,
@@ -165,6 +166,12 @@ export const make = (engine: Engine, request: Request): Exchange => ({
 
 export const fail = (reason: SessionErrorReason): Effect.Effect<never, SessionError> =>
   Effect.fail(new SessionError({ reason }))
+
+/** One after another: what opens the session, records a change or commits. */
+export const locked = <A, E>(self: Exchange, effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  self.lock ??= Semaphore.makeUnsafe(1)
+  return self.lock.withPermit(effect)
+}
 
 /** Sets what stands and what was opened. */
 export const settle = (

@@ -44,6 +44,9 @@ export const tag = (bytes: Uint8Array): Uint8Array => bytes.subarray(tagOffset, 
 export const authenticated = (bytes: Uint8Array): Uint8Array => bytes.subarray(0, macOffset)
 export const mac = (bytes: Uint8Array): Uint8Array => bytes.subarray(macOffset, headerSize)
 
+/** The characters of a cookie's value that hold its MAC: 66 bytes, a multiple of three, stand before it. */
+export const macCharacters = (value: string): string => value.slice(macOffset * 4 / 3, headerCharacters)
+
 // Without a `DataView`, which would have to be made for each header.
 const number = (bytes: Uint8Array, offset: number, size: number): number => {
   let value = 0

@@ -12,7 +12,17 @@ import * as SessionState from "../SessionState.ts"
 import type { Port, Superseded } from "../SessionStore.ts"
 import { seconds } from "./clock.ts"
 import { sealedInfoKeySize } from "./codec.ts"
-import { bounded, type Engine, type Exchange, fail, type Live, nobody, type Opened, settle } from "./exchange.ts"
+import {
+  bounded,
+  type Engine,
+  type Exchange,
+  fail,
+  type Live,
+  locked,
+  nobody,
+  type Opened,
+  settle
+} from "./exchange.ts"
 import type { Contents } from "./verified.ts"
 
 /** How many superseded versions a request follows to the newest one: as many as a store is asked to remember. */
@@ -113,7 +123,7 @@ export const seekRemember: (self: Exchange) => Effect.Effect<void> = Effect.fnUn
 
 /** Loads and decrypts the payload, once. What does not open is a refusal; only a store can fail. */
 export const open = (self: Exchange): Effect.Effect<void, SessionError> =>
-  isOpen(self) ? Effect.void : self.lock.withPermit(Effect.suspend(() => openLocked(self)))
+  isOpen(self) ? Effect.void : locked(self, Effect.suspend(() => openLocked(self)))
 
 /** Whether it is open, or known without anything to wait for. */
 export const isOpen = (self: Exchange): boolean => {

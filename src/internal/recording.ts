@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { AlreadyCommitted } from "../SessionError.ts"
 import type { SessionError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { type Change, empty, type Exchange, fail, noInfo, quiet } from "./exchange.ts"
+import { type Change, empty, type Exchange, fail, locked, noInfo, quiet } from "./exchange.ts"
 import { isOpen, open, openLocked } from "./opening.ts"
 
 /** The entry of an audience, with what this request has changed so far. */
@@ -25,14 +25,17 @@ export const record = <A>(
   self: Exchange,
   change: () => Effect.Effect<A, SessionError>
 ): Effect.Effect<A, SessionError> =>
-  self.lock.withPermit(Effect.suspend(() => {
-    self.accessed = true
-    // The response may leave while the session is being opened.
-    return Effect.flatMap(
-      openLocked(self),
-      () => self.outcome === undefined ? change() : fail(new AlreadyCommitted())
-    )
-  }))
+  locked(
+    self,
+    Effect.suspend(() => {
+      self.accessed = true
+      // The response may leave while the session is being opened.
+      return Effect.flatMap(
+        openLocked(self),
+        () => self.outcome === undefined ? change() : fail(new AlreadyCommitted())
+      )
+    })
+  )
 
 /** Puts the entry that a change made into a payload. */
 export const put = (

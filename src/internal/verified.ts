@@ -10,6 +10,7 @@
 import type { Redacted } from "effect"
 import type { Presented } from "../CookieCodec.ts"
 import type { Json, Payload } from "../SessionState.ts"
+import { macCharacters } from "./layout.ts"
 
 /** A cookie that verified, or that was made here. */
 export interface Verified {
@@ -39,10 +40,11 @@ export interface VerifiedCookies {
 /** Seconds that a cookie is remembered at least, unless others need the room, and no more than twice that. */
 const generation = 30
 
-/** What an entry takes beside its text and its payload: two header objects, their bytes, a place in a table. */
-const overhead = 600
+/** What an entry takes beside its text and its payload: two header objects, their bytes, the MAC, a place in a table. */
+const overhead = 650
 
 interface Entry {
+  readonly text: string
   readonly verified: Verified
   readonly bytes: number
 }
@@ -70,7 +72,7 @@ const frozen = (json: Json): Json => {
   return Object.freeze(copy)
 }
 
-// A text cut out of a Cookie header keeps all of that in memory; cut out of a new one, only itself.
+// A text that was cut out of a Cookie header keeps all of that in memory; cut out of a new one, only itself.
 const own = (text: string): string => ` ${text}`.slice(1)
 
 const frozenContents = ({ data, infoKey, payload }: Contents): Contents => ({
@@ -92,6 +94,9 @@ const sizeOfContents = ({ data, payload }: Contents): number =>
  * Remembers within so many bytes. There are two generations: what is asked for moves
  * to the younger one, and when that is full, or old, it takes the place of the older
  * one. So there is no list to keep, no timer, and nothing to walk over.
+ *
+ * A cookie is found by its MAC, which takes less time than to hash all of a long text;
+ * then all of the text has to be the same.
  */
 export const make = (maxBytes: number): VerifiedCookies => {
   let young = new Map<string, Entry>()
@@ -108,9 +113,9 @@ export const make = (maxBytes: number): VerifiedCookies => {
     since = now
   }
 
-  const put = (text: string, entry: Entry): void => {
-    bytes += entry.bytes - (young.get(text)?.bytes ?? 0)
-    young.set(text, entry)
+  const put = (mac: string, entry: Entry): void => {
+    bytes += entry.bytes - (young.get(mac)?.bytes ?? 0)
+    young.set(mac, entry)
     if (bytes <= maxBytes / 2) return
     old = young
     young = new Map()
@@ -120,12 +125,13 @@ export const make = (maxBytes: number): VerifiedCookies => {
   return {
     get: (text, now) => {
       age(now)
-      const entry = young.get(text)
-      if (entry !== undefined) return entry.verified
-      const older = old.get(text)
-      if (older === undefined) return undefined
-      old.delete(text)
-      put(text, older)
+      const mac = macCharacters(text)
+      const entry = young.get(mac)
+      if (entry !== undefined) return entry.text === text ? entry.verified : undefined
+      const older = old.get(mac)
+      if (older?.text !== text) return undefined
+      old.delete(mac)
+      put(mac, older)
       return older.verified
     },
 
@@ -133,19 +139,22 @@ export const make = (maxBytes: number): VerifiedCookies => {
       age(now)
       const { contents } = verified
       const size = overhead + text.length + (contents === undefined ? 0 : sizeOfContents(contents))
-      old.delete(text)
+      const mac = own(macCharacters(text))
+      old.delete(mac)
       // One that alone takes the half would only drive out the others.
       if (size > maxBytes / 2) return
-      put(own(text), {
+      put(mac, {
+        text: own(text),
         verified: contents === undefined ? verified : { ...verified, contents: frozenContents(contents) },
         bytes: size
       })
     },
 
     delete: (text) => {
-      bytes -= young.get(text)?.bytes ?? 0
-      young.delete(text)
-      old.delete(text)
+      const mac = macCharacters(text)
+      bytes -= young.get(mac)?.bytes ?? 0
+      young.delete(mac)
+      old.delete(mac)
     }
   }
 }
