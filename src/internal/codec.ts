@@ -134,13 +134,13 @@ const prepare = Effect.gen(function*() {
       ? Effect.succeed(plaintext)
       : Effect.mapEager(deflate(plaintext), (deflated) => deflated.length < plaintext.length ? deflated : plaintext)
 
-  // A payload is measured when it is set, and sealed when it is saved, for one cookie or for two.
-  const alreadyPacked = new WeakMap<Payload, Packed>()
+  // A payload is measured when it is set, and sealed when it is saved, for one cookie or for two: mostly at once. To
+  // look one up among all that wait would take longer than to pack it again.
+  let last: { readonly payload: Payload; readonly packed: Packed } | undefined
 
   const packed = (payload: Payload): Effect.Effect<Packed> =>
     Effect.suspend(() => {
-      const known = alreadyPacked.get(payload)
-      if (known !== undefined) return Effect.succeed(known)
+      if (last?.payload === payload) return Effect.succeed(last.packed)
       const encoded = utf8.encode(Layout.encodePayload(payload))
       return Effect.mapEager(compress(encoded), (plaintext) => {
         const packed: Packed = {
@@ -148,7 +148,7 @@ const prepare = Effect.gen(function*() {
           dataSize: Base64Url.encodedLength(plaintext.length),
           flags: plaintext === encoded ? 0 : Flag.Deflate
         }
-        alreadyPacked.set(payload, packed)
+        last = { payload, packed }
         return packed
       })
     })
