@@ -99,6 +99,18 @@ describe("a proxy", () => {
     ])
   })
 
+  it("makes up no type for a body that has none", async () => {
+    const { asked, url } = await startUpstream((_asked, response) => {
+      response.writeHead(200)
+      response.end("of no type")
+    })
+    const gateway = await startGateway(service(url, "  routes: [{paths: [/a]}]"))
+    const answer = await ask(gateway.url, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+    assert.match(answer, /^HTTP\/1.1 200 [^]*of no type/)
+    assert.notMatch(answer, /content-type/i)
+    assert.deepStrictEqual([asked[0]?.body, asked[0]?.headers["content-type"]], ["hi", undefined])
+  })
+
   it("tells upstream where requests come from, and passes no header of one connection on", async () => {
     const { asked, url } = await startUpstream()
     const gateway = await startGateway(service(url, "  routes: [{paths: [/a]}]"))

@@ -1,7 +1,7 @@
 /** The way to upstream and back. Bodies pass as they come, in both directions. */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Context, Data, Deferred, Effect, Layer, Scope, Stream } from "effect"
-import { HttpClient, HttpClientRequest, HttpServerResponse } from "effect/http"
+import { HttpBody, HttpClient, HttpClientRequest, HttpServerResponse } from "effect/http"
 import type { HttpClientError, HttpClientResponse, HttpMethod, HttpServerRequest } from "effect/http"
 import type { Access } from "./access.ts"
 import * as Answers from "./answers.ts"
@@ -56,15 +56,16 @@ const withBody = (
   message: HttpClientRequest.HttpClientRequest
 ): HttpClientRequest.HttpClientRequest => {
   const contentType = request.headers["content-type"]
-  if (body !== undefined) {
-    return HttpClientRequest.bodyUint8Array(message, Body.withoutFields(request, body, hidden.fields), contentType)
-  }
-  if (!hasBody(request)) return message
+  if (body === undefined && !hasBody(request)) return message
   const length = request.headers["content-length"]
-  return HttpClientRequest.bodyStream(message, watchUpload(request.stream, deadline, service), {
-    contentType,
-    contentLength: length === undefined ? undefined : Number(length)
-  })
+  const withBody = body === undefined
+    ? HttpClientRequest.bodyStream(message, watchUpload(request.stream, deadline, service), {
+      contentType,
+      contentLength: length === undefined ? undefined : Number(length)
+    })
+    : HttpClientRequest.bodyUint8Array(message, Body.withoutFields(request, body, hidden.fields), contentType)
+  // As in `respond`.
+  return contentType === undefined ? HttpClientRequest.removeHeader(withBody, "content-type") : withBody
 }
 
 const codeOf = (error: HttpClientError.HttpClientError): unknown => {
@@ -99,12 +100,13 @@ const respond = (
     duration: readTimeout,
     orElse: () => Stream.fail(new TimedOut())
   })
-  return HttpServerResponse.stream(body, {
-    status: response.status,
-    headers,
-    cookies: toCookies(response),
-    contentLength: headers["content-length"] === undefined ? undefined : Number(headers["content-length"])
-  })
+  const { "content-length": length, "content-type": type } = headers
+  const answer = HttpServerResponse.setBody(
+    HttpServerResponse.empty({ status: response.status, headers, cookies: toCookies(response) }),
+    // The body makes up a type for itself unless it is given one, be it empty.
+    HttpBody.stream(body, type ?? "", length === undefined ? undefined : Number(length))
+  )
+  return type === undefined ? HttpServerResponse.removeHeader(answer, "content-type") : answer
 }
 
 const withoutArgs = (query: string | undefined, names: ReadonlyArray<string>): string => {
