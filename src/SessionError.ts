@@ -10,6 +10,7 @@
  */
 import { Data, Effect, ErrorReporter } from "effect"
 import { HttpServerRespondable, HttpServerResponse } from "effect/http"
+import { noStore } from "./internal/noStore.ts"
 import type { Refusal } from "./SessionState.ts"
 import type { Port } from "./SessionStore.ts"
 
@@ -188,7 +189,7 @@ export class SessionError extends Data.TaggedError("SessionError")<{
   }
 
   [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return Effect.succeed(HttpServerResponse.empty({ status: this.status }))
+    return Effect.succeed(HttpServerResponse.empty({ status: this.status, headers: noStore }))
   }
 }
 
@@ -235,7 +236,7 @@ export class SessionRequired extends Data.TaggedError("SessionRequired")<{
   }
 
   [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return Effect.succeed(HttpServerResponse.empty({ status: 401 }))
+    return Effect.succeed(HttpServerResponse.empty({ status: 401, headers: noStore }))
   }
 
   override readonly [ErrorReporter.ignore] = true

@@ -46,6 +46,7 @@ import { seconds } from "./internal/clock.ts"
 import { valueOf } from "./internal/codec.ts"
 import { close, commit, idle } from "./internal/commit.ts"
 import * as Exchange from "./internal/exchange.ts"
+import { noStore } from "./internal/noStore.ts"
 import { authenticate } from "./internal/opening.ts"
 import * as Properties from "./internal/properties.ts"
 import { drop } from "./internal/recording.ts"
@@ -337,8 +338,6 @@ const tell = (cause: Cause.Cause<SessionError>): Effect.Effect<void> =>
 const statusOf = (cause: Cause.Cause<SessionError>): number =>
   Option.match(Cause.findErrorOption(cause), { onNone: () => 503, onSome: ({ status }) => status })
 
-const noStore = { "cache-control": "no-store" }
-
 // Made anew, not out of the handler's response: a cookie that was set so far must not leave.
 const failed = (cause: Cause.Cause<SessionError>): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.empty({ status: statusOf(cause), headers: noStore })
@@ -367,7 +366,7 @@ const decorate = (
   const varied = exchange.accessed || outcome.cookies.length > 0 ? varyOnCookie(response) : response
   if (outcome.cookies.length === 0) return HttpServerResponse.setHeaders(varied, headers)
   return HttpServerResponse.updateCookies(
-    // RFC 9111, section 5.2.2.5; a shared cache that stored this response would hand one user's session to others.
+    // A shared cache that stored this response would hand one user's session to others.
     HttpServerResponse.setHeaders(varied, { ...headers, ...noStore }),
     // By key: a proxy may have several cookies of one name, each under a key of its own.
     ({ cookies }) =>

@@ -636,6 +636,7 @@ describe("required", () => {
       const name = Effect.flatMap(Session.required(Account), (account) => account.get)
       const refused = yield* shop.visit(jar, name)
       assert.deepStrictEqual([refused.status, refused.body], [401, ""])
+      assert.strictEqual(refused.headers["cache-control"], "no-store")
       yield* shop.ask(jar, Account.use((account) => account.set({ name: "Alice" })))
       assert.deepStrictEqual(yield* shop.ask(jar, name), Option.some({ name: "Alice" }))
     }))

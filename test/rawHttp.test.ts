@@ -360,6 +360,7 @@ const readsFailCleanly = Effect.fnUntraced(function*(server: Http.Server, failur
   probe.around((operation, run) => operation === "load" ? failing(operation, run) : run)
   const reply = yield* ask(connection, "/count", jar)
   assert.deepStrictEqual([reply.status, reply.setCookies, reply.body], [503, [], ""])
+  assert.strictEqual(reply.headers["cache-control"], "no-store")
   assert.isAtLeast(surroundings.reported.length, 1, "not reported")
   assert.deepStrictEqual(probe.log, ["load"])
 
