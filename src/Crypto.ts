@@ -145,6 +145,9 @@ const checked = (crypto: Crypto["Service"]): Crypto["Service"] => ({
  * fastest differs between runtimes and their versions. Building the layer takes
  * some milliseconds to find out.
  *
+ * What is a function of its arguments is computed when it is called, and its effect
+ * has succeeded: run twice, it gives the same array.
+ *
  * **Gotchas**
  *
  * Building the layer dies where `process.getBuiltinModule` does not offer
