@@ -24,10 +24,10 @@ const timed = async <A>(work: () => Promise<A>): Promise<readonly [result: A, to
 }
 
 /**
- * So many results are alive at once: a server drops each with its request, and a heap full of them is not what it has.
- * Fewer would measure how a stopwatch starts.
+ * So many results are alive at once, as in the HTTP suite: a server drops each with its request, and a heap full of them
+ * is not what it has.
  */
-const atOnce = 512
+const atOnce = 64
 
 /** Adds up how long so many take, a few at once. */
 const inParts = async (count: number, part: (count: number) => Promise<Took>): Promise<Took> => {
