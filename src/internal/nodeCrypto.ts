@@ -50,8 +50,9 @@ const none = new Uint8Array(0)
 /** node:crypto, where the runtime offers it: an import would keep the package out of bundles for browsers and workers. */
 export const load = (): Module | undefined => globalThis.process?.getBuiltinModule?.("node:crypto")
 
-/** The same memory without the methods of Buffer, whose `slice` shares it. */
-const plain = ({ buffer, byteOffset, length }: Uint8Array): Uint8Array => new Uint8Array(buffer, byteOffset, length)
+/** Memory of its own, and none of the methods of Buffer, whose `slice` shares it. Deno answers with parts of a pool. */
+const plain = (bytes: Uint8Array): Uint8Array =>
+  bytes.buffer.byteLength === bytes.length ? new Uint8Array(bytes.buffer) : new Uint8Array(bytes)
 
 /** Ways to pass a key. */
 export const secrets = (crypto: Module): readonly [Secret, Secret] => [
