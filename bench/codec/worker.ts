@@ -29,24 +29,25 @@ const timed = async <A>(work: () => Promise<A>): Promise<readonly [result: A, to
  */
 const atOnce = 64
 
+const none: Took = { cpu: 0, elapsed: 0 }
+
+const add = (one: Took, other: Took): Took => ({ cpu: one.cpu + other.cpu, elapsed: one.elapsed + other.elapsed })
+
 /** Adds up how long so many take, a few at once. */
 const inParts = async (count: number, part: (count: number) => Promise<Took>): Promise<Took> => {
-  let total: Took = { cpu: 0, elapsed: 0 }
-  for (let left = count; left > 0; left -= atOnce) {
-    const took = await part(Math.min(left, atOnce))
-    total = { cpu: total.cpu + took.cpu, elapsed: total.elapsed + took.elapsed }
-  }
+  let total = none
+  for (let left = count; left > 0; left -= atOnce) total = add(total, await part(Math.min(left, atOnce)))
   return total
 }
 
 /** How long so many take, with what is opened verified to be what was sealed. */
 const batch = async (size: number, fresh: number, again: number) => {
-  let sealing: Took = { cpu: 0, elapsed: 0 }
+  let sealing = none
   let last = { sent: "", data: make(size, nextId) }
   const cold = await inParts(fresh, async (count) => {
     const data = Array.from({ length: count }, () => make(size, nextId++))
     const [sealed, seal] = await timed(() => contender.seal(data))
-    sealing = { cpu: sealing.cpu + seal.cpu, elapsed: sealing.elapsed + seal.elapsed }
+    sealing = add(sealing, seal)
     const sent = sealed.map((sealed) => contender.sent(sealed))
     const [opened, cold] = await timed(() => contender.open(sent))
     equal(opened.length, count)

@@ -13,18 +13,11 @@ import { Redacted, Schema } from "effect"
 import { createHash } from "node:crypto"
 import { readdirSync, readFileSync } from "node:fs"
 import type { Sender } from "../../src/CookieCodec.ts"
+import { properties, safeties, sameSites } from "../../src/internal/choices.ts"
 import type * as SessionConfig from "../../src/SessionConfig.ts"
 import type { Refusal } from "../../src/SessionState.ts"
 
-const Property = Schema.Literals([
-  "id",
-  "audience",
-  "subject",
-  "timeout",
-  "idling-timeout",
-  "rolling-timeout",
-  "absolute-timeout"
-])
+const Property = Schema.Literals(properties)
 
 /** The settings under the reference's names; times in seconds. */
 const Config = Schema.Struct({
@@ -37,14 +30,14 @@ const Config = Schema.Struct({
   cookie_domain: Schema.optionalKey(Schema.String),
   cookie_http_only: Schema.optionalKey(Schema.Boolean),
   cookie_secure: Schema.optionalKey(Schema.Boolean),
-  cookie_same_site: Schema.optionalKey(Schema.Literals(["Strict", "Lax", "None", "Default"])),
+  cookie_same_site: Schema.optionalKey(Schema.Literals(sameSites)),
   audience: Schema.optionalKey(Schema.String),
   subject: Schema.optionalKey(Schema.String),
   idling_timeout: Schema.optionalKey(Schema.Int),
   rolling_timeout: Schema.optionalKey(Schema.Int),
   absolute_timeout: Schema.optionalKey(Schema.Int),
   remember: Schema.optionalKey(Schema.Boolean),
-  remember_safety: Schema.optionalKey(Schema.Literals(["None", "Low", "Medium", "High", "Very High"])),
+  remember_safety: Schema.optionalKey(Schema.Literals(safeties)),
   remember_cookie_name: Schema.optionalKey(Schema.String),
   remember_rolling_timeout: Schema.optionalKey(Schema.Int),
   remember_absolute_timeout: Schema.optionalKey(Schema.Int),
