@@ -2,10 +2,12 @@
  * The port over Postgres: one statement and one round trip per operation, and a
  * second one where somebody else was quicker.
  */
-import { Context, Effect, References, Schedule, Tracer } from "effect"
-import type { SqlClient, SqlError } from "effect/sql"
+import { Array, Context, Effect, References, Schedule, Tracer } from "effect"
+import { SqlError } from "effect/sql"
+import type { SqlClient } from "effect/sql"
 import { SessionError, StoreFailed } from "../SessionError.ts"
 import type { Current, Info, Listed, Port, Remembered, Superseded, Version } from "../SessionStore.ts"
+import { batched } from "./batch.ts"
 import { type Names, statements } from "./pgStatements.ts"
 
 interface LoadedRow {
@@ -52,6 +54,13 @@ const neverHappened = ({ reason }: SqlError.SqlError): boolean =>
 /** What was only read may be read again, even if the connection broke while nobody knows how far it got. */
 export const harmless = (error: SqlError.SqlError): boolean =>
   neverHappened(error) || error.reason._tag === "ConnectionError"
+
+/** Whether each write of a batch may be done alone after the batch has failed: where it certainly wrote nothing. */
+const wroteNothing = ({ reason }: SessionError): boolean =>
+  reason._tag === "StoreFailed" && SqlError.isSqlError(reason.cause) &&
+  (neverHappened(reason.cause) || reason.cause.reason._tag !== "ConnectionError")
+
+const never = () => false
 
 export const failed = (operation: StoreFailed["operation"], cause: unknown): Effect.Effect<never, SessionError> =>
   Effect.fail(new SessionError({ reason: new StoreFailed({ operation, cause }) }))
@@ -127,16 +136,52 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
   const load = (operation: "load" | "loadRemember"): Port["load"] => (key, now) =>
     Effect.map(read<LoadedRow>(operation, text[operation], [key, now], harmless), toRow)
 
+  const replaceAlone = (replacement: Replacement, now: number) =>
+    run("supersede", text.replace, replaceParameters(replacement, now))
+
+  const touchAlone = ({ deadline, key, seen }: Touched, now: number) => {
+    const parameters = [key, now, deadline ?? null]
+    return seen === undefined
+      ? run("touch", text.touch, parameters)
+      : run("touch", text.see, [...parameters, seen])
+  }
+
+  const batches = {
+    load: batched({
+      all: (keys: ReadonlyArray<Uint8Array>, now) =>
+        Effect.map(read<LoadedRow & Numbered>("load", text.loadAll, [keys, now], never), (rows) => sorted(rows, keys)),
+      alone: (key, now) => read<LoadedRow>("load", text.load, [key, now], harmless),
+      isRepeatable: () => true
+    }),
+    replace: batched({
+      all: (replacements: ReadonlyArray<Replacement>, now) =>
+        Effect.map(
+          run<Numbered>("supersede", text.replaceAll, replaceAllParameters(replacements, now), never),
+          (rows) => sorted(rows, replacements)
+        ),
+      alone: replaceAlone,
+      isRepeatable: wroteNothing
+    }),
+    touch: batched({
+      all: (touched: ReadonlyArray<Touched>, now) =>
+        Effect.map(
+          run<Numbered>("touch", text.touchAll, touchAllParameters(touched, now), never),
+          (rows) => sorted(rows, touched)
+        ),
+      alone: touchAlone,
+      isRepeatable: wroteNothing
+    })
+  }
+
   /**
    * Where no row was written: what stands there instead. A second statement, because
    * the first one does not see what the racer it waited for has written.
    */
   const settle = (
     operation: "rescue" | "supersede" | "touch",
-    write: Effect.Effect<ReadonlyArray<object>, SessionError>,
+    [write, ...attempts]: Attempts,
     key: Uint8Array,
-    now: number,
-    attempts = 4
+    now: number
   ): Effect.Effect<typeof done | typeof gone | Superseded, SessionError> =>
     Effect.flatMap(
       write,
@@ -145,15 +190,16 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
           Effect.succeed(done) :
           Effect.flatMap(load(operation === "rescue" ? "loadRemember" : "load")(key, now), (row) => {
             if (row?._tag !== "Current") return Effect.succeed(row ?? gone)
-            // Somebody whose clock is behind touched what had just expired, or a save came before a rescue.
-            return attempts > 1
-              ? settle(operation, write, key, now, attempts - 1)
+            // Somebody whose clock is behind touched what had just expired, or a save came before a rescue; or a batch did
+            // not wait for somebody who holds the row.
+            return Array.isReadonlyArrayNonEmpty(attempts)
+              ? settle(operation, attempts, key, now)
               : failed(operation, new Error("The row was not written"))
           })
     )
 
   return {
-    load: load("load"),
+    load: (key, now) => Effect.map(batches.load(key, now), toRow),
 
     loadRemember: load("loadRemember"),
 
@@ -173,18 +219,19 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
       ),
 
     supersede: (old, version, successor, now) => {
-      const replaces = version.remember?.replaces
-      const params = [
-        old,
-        ...versionColumns(version, now),
-        replaces?.key ?? null,
-        replaces?.successor ?? null
-      ]
+      if (successor === undefined) {
+        return settle(
+          "supersede",
+          attempts(run("supersede", text.renew, supersedeParameters(old, version, now))),
+          old,
+          now
+        )
+      }
+      const replacement = { old, version, successor }
+      const alone = replaceAlone(replacement, now)
       return settle(
         "supersede",
-        successor === undefined
-          ? run("supersede", text.renew, params)
-          : run("supersede", text.replace, [...params, successor, version.seen ?? null]),
+        version.remember === undefined ? attempts(batches.replace(replacement, now), alone) : attempts(alone),
         old,
         now
       )
@@ -194,22 +241,19 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
       const params = [old, ...versionColumns(version, now), version.createdAt]
       return settle(
         "rescue",
-        successor === undefined
-          ? run("rescue", text.rescueAndRenew, params)
-          : run("rescue", text.rescue, [...params, successor]),
+        attempts(
+          successor === undefined
+            ? run("rescue", text.rescueAndRenew, params)
+            : run("rescue", text.rescue, [...params, successor])
+        ),
         old,
         now
       )
     },
 
-    touch: (key, { deadline, seen }, now) => {
-      const params = [key, now, deadline ?? null]
-      return settle(
-        "touch",
-        seen === undefined ? run("touch", text.touch, params) : run("touch", text.see, [...params, seen]),
-        key,
-        now
-      )
+    touch: (key, touch, now) => {
+      const touched = { key, ...touch }
+      return settle("touch", attempts(batches.touch(touched, now), touchAlone(touched, now)), key, now)
     },
 
     revoke: (handle) =>
@@ -259,6 +303,35 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
 
 type Columns = ReadonlyArray<unknown>
 
+type Write = Effect.Effect<ReadonlyArray<object>, SessionError>
+type Attempts = Array.NonEmptyReadonlyArray<Write>
+
+const attempts = (write: Write, again = write): Attempts => [write, again, again, again]
+
+interface Replacement {
+  readonly old: Uint8Array
+  readonly version: Version
+  readonly successor: Uint8Array
+}
+
+interface Touched {
+  readonly key: Uint8Array
+  readonly deadline: number | undefined
+  readonly seen: number | undefined
+}
+
+interface Numbered {
+  /** Of the parameter that the row belongs to, from 1. */
+  readonly position: number
+}
+
+/** The rows of each parameter. */
+const sorted = <Row extends Numbered>(rows: ReadonlyArray<Row>, parameters: ReadonlyArray<unknown>) => {
+  const sorted = parameters.map((): Array<Row> => [])
+  for (const row of rows) sorted[row.position - 1]?.push(row)
+  return sorted
+}
+
 const entryColumns = ({ index }: Version): Columns => [
   index.map(({ audience }) => audience),
   index.map(({ subject }) => subject)
@@ -277,4 +350,42 @@ const versionColumns = (version: Version, now: number): Columns => [
   now,
   ...entryColumns(version),
   ...rememberColumns(version.remember)
+]
+
+const supersedeParameters = (old: Uint8Array, version: Version, now: number): Columns => [
+  old,
+  ...versionColumns(version, now),
+  version.remember?.replaces?.key ?? null,
+  version.remember?.replaces?.successor ?? null
+]
+
+const replaceParameters = ({ old, successor, version }: Replacement, now: number): Columns => [
+  ...supersedeParameters(old, version, now),
+  successor,
+  version.seen ?? null
+]
+
+const replaceAllParameters = (replacements: ReadonlyArray<Replacement>, now: number): Columns => {
+  const entries = replacements.flatMap(({ version: { index } }, number) =>
+    index.map(({ audience, subject }) => ({ audience, subject, position: number + 1 }))
+  )
+  return [
+    replacements.map(({ old }) => old),
+    replacements.map(({ version }) => version.key),
+    replacements.map(({ version }) => version.data),
+    replacements.map(({ version }) => version.deadline),
+    now,
+    replacements.map(({ successor }) => successor),
+    replacements.map(({ version: { seen = -1 } }) => seen),
+    entries.map(({ audience }) => audience),
+    entries.map(({ subject }) => subject),
+    entries.map(({ position }) => position)
+  ]
+}
+
+const touchAllParameters = (touched: ReadonlyArray<Touched>, now: number): Columns => [
+  touched.map(({ key }) => key),
+  now,
+  touched.map(({ deadline = -1 }) => deadline),
+  touched.map(({ seen = -1 }) => seen)
 ]

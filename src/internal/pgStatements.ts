@@ -119,7 +119,16 @@ export const sweptBlocks = 128
 /** Seconds that a superseded version is kept after its grace, so that its reuse is noticed. */
 const reuseNoticed = 3600
 
-type Text = Exclude<keyof Port, "supersede"> | "renew" | "replace" | "rescueAndRenew" | "see" | "deadlines"
+type Text =
+  | Exclude<keyof Port, "supersede">
+  | "loadAll"
+  | "renew"
+  | "replace"
+  | "replaceAll"
+  | "rescueAndRenew"
+  | "see"
+  | "touchAll"
+  | "deadlines"
 
 type Texts = Record<Text, string> & {
   readonly sweep: Record<"sessions" | "superseded", string>
@@ -146,17 +155,40 @@ SELECT handle, NULL, NULL, successor, grace_ends::float8
 FROM ${superseded} AS old JOIN ${sessions} AS session USING (handle)
 WHERE old.key = $1::bytea AND old.remember = ${version.remember} AND session.${version.deadline} >= $2::bigint`
 
-  // $6 audiences, $7 subjects, in place of what the old version was listed under
-  const reindexed = `entries AS (
-  SELECT DISTINCT audience, subject FROM unnest($6::text[], $7::text[]) AS entry (audience, subject)
+  /** Rows of parameters that are arrays, numbered from 1. Behind a SELECT, or a plan is made for each length of them. */
+  const rows = (name: string, columns: Record<string, string>): string =>
+    `unnest(${
+      Object.values(columns).map((parameter) => `(SELECT ${parameter})`).join(", ")
+    }) WITH ORDINALITY AS ${name} (${Object.keys(columns).join(", ")}, position)`
+
+  const keys = rows("wanted", { key: "$1::bytea[]" })
+
+  /**
+   * The living sessions of rows of parameters, with the locks of their own rows. A row that somebody has locked is passed
+   * over: all the others would wait for it too, and two statements for each other.
+   */
+  const held = (name: string, now: string, columns: Record<string, string> & { readonly key: string }) =>
+    `held AS MATERIALIZED (
+  SELECT session.handle, ${name}.* FROM ${rows(name, columns)} JOIN ${sessions} AS session USING (key)
+  WHERE deadline >= ${now}
+  FOR NO KEY UPDATE OF session SKIP LOCKED
+)`
+
+  // In place of what the old versions were listed under.
+  const reindexed = (entries: string) =>
+    `entries AS (
+  SELECT DISTINCT handle, audience, subject FROM ${entries}
 ), unlisted AS (
   DELETE FROM ${subjects} AS listed USING done
-  WHERE listed.handle = done.handle AND (audience, subject) NOT IN (SELECT audience, subject FROM entries)
+  WHERE listed.handle = done.handle
+  AND (listed.handle, audience, subject) NOT IN (SELECT handle, audience, subject FROM entries)
 ), listed AS (
-  INSERT INTO ${subjects} (audience, subject, handle) SELECT audience, subject, handle FROM entries, done
+  INSERT INTO ${subjects} (audience, subject, handle) SELECT audience, subject, handle FROM entries
   ON CONFLICT DO NOTHING
-)
-SELECT 1 FROM done`
+)`
+
+  // $6 audiences, $7 subjects
+  const entries = "unnest($6::text[], $7::text[]) AS entry (audience, subject), done"
 
   // $1 old key, $2 key, $3 data, $4 deadline, $5 now, $6 audiences, $7 subjects
   // $8 remember key, $9 remember data, $10 remember deadline, $11 replaced remember key, $12 its successor, or all NULL
@@ -178,7 +210,8 @@ WITH done AS (
 ), remembered AS (
   INSERT INTO ${superseded} (key, handle, successor, remember)
   SELECT $11::bytea, handle, $12::bytea, true FROM done JOIN ${sessions} USING (handle) WHERE remember_key = $11::bytea
-), ${reindexed}`
+), ${reindexed(entries)}
+SELECT 1 FROM done`
   }
 
   // $1 old remember key, $2 key, $3 data, $4 deadline, $5 now, $6 audiences, $7 subjects
@@ -195,7 +228,15 @@ WITH done AS (
   RETURNING handle
 ), chain AS (
   ${chain}
-), ${reindexed}`
+), ${reindexed(entries)}
+SELECT 1 FROM done`
+
+  // Where somebody has seen a version for the first time.
+  const noted = (now: string) =>
+    `noted AS (
+  UPDATE ${superseded} AS waiting SET grace_ends = ${now} + grace
+  FROM done WHERE grace >= 0 AND waiting.handle = done.handle AND grace_ends IS NULL
+)`
 
   /** What a renewal leaves of all that came before it: nothing. */
   const forgotten = `DELETE FROM ${superseded} WHERE handle IN (SELECT handle FROM done)`
@@ -241,6 +282,15 @@ FROM turn`
       remember: true
     }),
 
+    // $1 keys, $2 now
+    loadAll: `
+SELECT position::int, handle, data, seen, NULL::bytea AS successor, NULL::float8 AS grace_ends
+FROM ${keys} JOIN ${sessions} USING (key) WHERE deadline >= $2::bigint
+UNION ALL
+SELECT position::int, handle, NULL, NULL, successor, grace_ends::float8
+FROM ${keys} JOIN ${superseded} AS old USING (key) JOIN ${sessions} AS session USING (handle)
+WHERE NOT old.remember AND session.deadline >= $2::bigint`,
+
     // $1 handle, $2 key, $3 data, $4 deadline, $5 created, $6 now, $7 audiences, $8 subjects
     // $9 remember key, $10 remember data, $11 remember deadline, or all NULL
     create: `
@@ -269,6 +319,33 @@ SELECT 1 FROM made`,
   WHERE $14::bigint IS NOT NULL AND handle IN (SELECT handle FROM done) AND grace_ends IS NULL`
     ),
 
+    // $1 old keys, $2 keys, $3 data, $4 deadlines, $5 now, $6 successors, $7 seconds of grace or -1
+    // $8 audiences, $9 subjects, $10 the numbers of the versions that are listed under them
+    // What is passed over, because its row is locked or another of the batch was quicker, is `replace`d.
+    replaceAll: `
+WITH ${
+      held("version", "$5::bigint", {
+        key: "$1::bytea[]",
+        next: "$2::bytea[]",
+        data: "$3::bytea[]",
+        until: "$4::bigint[]",
+        successor: "$6::bytea[]",
+        grace: "$7::bigint[]"
+      })
+    }, done AS (
+  UPDATE ${sessions} AS session
+  SET key = next, data = held.data, deadline = until, last_seen_at = $5::bigint, seen = false
+  FROM held WHERE session.handle = held.handle AND session.key = held.key AND session.key <> next
+  RETURNING session.handle, position, held.key AS old, successor, grace
+), chain AS (
+  INSERT INTO ${superseded} (key, handle, successor, remember) SELECT old, handle, successor, false FROM done
+), ${noted("$5::bigint")}, ${
+      reindexed(
+        "unnest($8::text[], $9::text[], $10::bigint[]) AS entry (audience, subject, position) JOIN done USING (position)"
+      )
+    }
+SELECT position::int FROM done`,
+
     renew: version(true, forgotten),
 
     // $12 successor
@@ -288,6 +365,24 @@ WITH done AS (${touch(", seen = true")}), chain AS (
   WHERE handle IN (SELECT handle FROM done) AND grace_ends IS NULL
 )
 SELECT 1 FROM done`,
+
+    // $1 keys, $2 now, $3 deadlines or -1, $4 seconds of grace or -1. As `replaceAll`, but several of one session are one.
+    touchAll: `
+WITH ${
+      held("touched", "$2::bigint", {
+        key: "$1::bytea[]",
+        until: "$3::bigint[]",
+        grace: "$4::bigint[]"
+      })
+    }, touched AS (
+  SELECT handle, key, max(until) AS until, max(grace) AS grace FROM held GROUP BY handle, key
+), done AS (
+  UPDATE ${sessions} AS session SET last_seen_at = $2::bigint, seen = seen OR grace >= 0,
+    deadline = CASE WHEN until < 0 THEN deadline ELSE until END
+  FROM touched WHERE session.handle = touched.handle AND session.key = touched.key
+  RETURNING session.handle, grace
+), ${noted("$2::bigint")}
+SELECT position::int FROM held JOIN done USING (handle)`,
 
     revoke: ending(`ended AS (DELETE FROM ${sessions} WHERE handle = $1::uuid RETURNING handle)`),
 
