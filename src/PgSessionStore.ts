@@ -2,8 +2,9 @@
  * Sessions in Postgres 14 or later, through `@effect/sql-pg`.
  *
  * Each operation is one statement, and so one round trip and one transaction of its
- * own. What it acknowledges is as durable as `synchronous_commit` makes it: on, unless
- * somebody has turned it off.
+ * own; of several that begin at the same time, one statement carries out all. What it
+ * acknowledges is as durable as `synchronous_commit` makes it: on, unless somebody has
+ * turned it off.
  *
  * **Example** (A server, and its clean-up)
  *
@@ -158,6 +159,12 @@ export interface StorageOptions extends Options {
  * of a deadlock or a serialization failure, or one for which there was no
  * connection. A statement whose connection broke while it ran may have been carried
  * out, and is only repeated if it reads.
+ *
+ * Loads, saves and touches that begin in the same turn of the event loop go as one
+ * statement, up to 64 of a kind. It does not wait for rows that are locked: those
+ * are waited for alone, so that a session that somebody holds holds up nobody else.
+ * Where it fails, each is done alone, and fails alone. With a tracer, its span is in
+ * the trace of the first.
  *
  * The store never joins a transaction of its caller: a rollback would undo what it
  * has acknowledged. So `session.commit` inside `SqlClient.withTransaction` takes a

@@ -1,6 +1,6 @@
 /**
- * The port over Postgres: one statement and one round trip per operation, and a
- * second one where somebody else was quicker.
+ * The port over Postgres: one statement and one round trip per operation, or for all
+ * of a kind that begin at once, and a second one where somebody else was quicker.
  */
 import { Array, Context, Effect, References, Schedule, Tracer } from "effect"
 import { SqlError } from "effect/sql"
