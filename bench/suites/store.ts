@@ -120,7 +120,7 @@ const compare = Effect.fnUntraced(function*(setting: Setting, comparison: Compar
       name: `${title}: ${name}`,
       label: name,
       isOurs: !isPgbench(name),
-      note: `${(1e6 / summary(times(name)).median).toFixed(0)} statements a second`,
+      note: `${(1e6 / summary(times(name)).median).toFixed(0)} operations a second`,
       runtime: isPgbench(name) ? "postgres" : "node",
       time: summary(times(name)),
       ratioTo: `${title}: ${base}`,
