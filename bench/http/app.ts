@@ -1,6 +1,6 @@
 /** This library as the servers and the growth suite run it. */
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Config, Context, Effect, Layer, Option, Schema } from "effect"
+import { Config, Effect, Layer, Option, Schema } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as PgSessionStore from "../../src/PgSessionStore.ts"
 import * as Session from "../../src/Session.ts"
@@ -56,17 +56,9 @@ const Routes = Layer.merge(
   ]).pipe(Layer.provide(SessionHttp.layer(Account)))
 )
 
-const url = Config.Redacted("DATABASE_URL")
-const pool = (options: Omit<PgClient.PgPoolConfig, "url">) =>
-  Layer.unwrap(Effect.map(url, (url) => PgClient.layer({ url, ...options })))
-
-/** The two pools of docs/bench-pg.md. */
-const layerPostgres = Layer.unwrap(
-  Effect.map(
-    Layer.build(Layer.fresh(pool({ multiplex: true, maxConnections: 2 }))),
-    (reads) => PgSessionStore.layerWith({ reads: Context.get(reads, PgClient.PgClient) })
-  )
-).pipe(Layer.provide(pool({ maxConnections: 16 })))
+const layerPostgres = PgSessionStore.layer.pipe(
+  Layer.provide(PgClient.layerConfig({ url: Config.Redacted("DATABASE_URL") }))
+)
 
 const stores = { cookie: SessionStore.layerCookie, memory: SessionStore.layerMemory, postgres: layerPostgres }
 
