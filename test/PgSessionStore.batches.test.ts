@@ -35,6 +35,12 @@ const layerStore = PgSessionStore.layer.pipe(
   Layer.provideMerge(layerDatabase)
 )
 
+/** A database that is as new as its tables. */
+const layerNew = PgSessionStore.layerMigrations({}).pipe(
+  Layer.provide(Layer.fresh(layerClient())),
+  Layer.provideMerge(Layer.fresh(layerDatabase))
+)
+
 const atOnce = <A, E, R>(effects: ReadonlyArray<Effect.Effect<A, E, R>>) =>
   Effect.all(effects, { concurrency: "unbounded" })
 
@@ -121,6 +127,26 @@ const nobodyElseWaits = (port: Port) =>
     assert.oneOf(touched?._tag, ["Done", "Superseded"])
   })
 
+/** Postgres does not read whole tables, although it knows nothing of them yet and keeps to its plan. */
+const byIndex = ({ loadAll, replaceAll, touchAll }: typeof texts) =>
+  Effect.scoped(Effect.gen(function*() {
+    const sql = yield* connect({ maxConnections: 1 })
+    yield* sql.unsafe("SET plan_cache_mode = force_generic_plan")
+    const none = (count: number) => Array.from({ length: count }, () => "'{}'").join(", ")
+    for (
+      const [text, values] of [
+        [loadAll, `${none(1)}, 1`],
+        [replaceAll, `${none(4)}, 1, ${none(5)}`],
+        [touchAll, `${none(1)}, 1, ${none(2)}`]
+      ]
+    ) {
+      yield* sql.unsafe(`PREPARE batch AS ${text}`)
+      const plan = yield* sql.unsafe<{ readonly "QUERY PLAN": string }>(`EXPLAIN EXECUTE batch (${values})`)
+      assert.notMatch(plan.map((line) => line["QUERY PLAN"]).join("\n"), /Seq Scan/)
+      yield* sql.unsafe("DEALLOCATE batch")
+    }
+  }))
+
 /** The client, where one statement is another. */
 const changed = (client: PgClient.PgClient, text: string, other: string): PgClient.PgClient => {
   assert.notStrictEqual(text, other)
@@ -142,6 +168,8 @@ layer(layerStore, { excludeTestServices: true })("operations on many sessions at
     }))
 
   it.effect("wait for a row only where it is theirs", () => Effect.flatMap(SessionPort, nobodyElseWaits))
+
+  it.effect("use the indexes from the first one on", () => Effect.provide(byIndex(texts), layerNew))
 
   it.effect("take few statements", () =>
     Effect.gen(function*() {
@@ -247,6 +275,18 @@ describe("the tests find a store that", () => {
     ],
     "forgets what was superseded": ["loadAll", "WHERE NOT old.remember", "WHERE old.remember", differs]
   }
+  const unhinted = (text: string): string => text.replaceAll("WHERE position % 1 = 0", "")
+  catches(
+    "reads whole tables",
+    () =>
+      byIndex({
+        ...texts,
+        loadAll: unhinted(texts.loadAll),
+        replaceAll: unhinted(texts.replaceAll),
+        touchAll: unhinted(texts.touchAll)
+      }).pipe(Effect.provide(layerNew)),
+    /not to match \/Seq Scan/
+  )
   for (const [name, [statement, part, other, complaint]] of Object.entries(mistakes)) {
     catches(
       name,
