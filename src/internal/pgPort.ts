@@ -148,26 +148,17 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
 
   const batches = {
     load: batched({
-      all: (keys: ReadonlyArray<Uint8Array>, now) =>
-        Effect.map(read<LoadedRow & Numbered>("load", text.loadAll, [keys, now], never), (rows) => sorted(rows, keys)),
+      all: several<Uint8Array, LoadedRow & Numbered>(read, "load", text.loadAll, (keys, now) => [keys, now]),
       alone: (key, now) => read<LoadedRow>("load", text.load, [key, now], harmless),
       isRepeatable: () => true
     }),
     replace: batched({
-      all: (replacements: ReadonlyArray<Replacement>, now) =>
-        Effect.map(
-          run<Numbered>("supersede", text.replaceAll, replaceAllParameters(replacements, now), never),
-          (rows) => sorted(rows, replacements)
-        ),
+      all: several(run, "supersede", text.replaceAll, replaceAllParameters),
       alone: replaceAlone,
       isRepeatable: wroteNothing
     }),
     touch: batched({
-      all: (touched: ReadonlyArray<Touched>, now) =>
-        Effect.map(
-          run<Numbered>("touch", text.touchAll, touchAllParameters(touched, now), never),
-          (rows) => sorted(rows, touched)
-        ),
+      all: several(run, "touch", text.touchAll, touchAllParameters),
       alone: touchAlone,
       isRepeatable: wroteNothing
     })
@@ -179,7 +170,7 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
    */
   const settle = (
     operation: "rescue" | "supersede" | "touch",
-    [write, ...attempts]: Attempts,
+    [write, ...later]: Attempts,
     key: Uint8Array,
     now: number
   ): Effect.Effect<typeof done | typeof gone | Superseded, SessionError> =>
@@ -192,8 +183,8 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
             if (row?._tag !== "Current") return Effect.succeed(row ?? gone)
             // Somebody whose clock is behind touched what had just expired, or a save came before a rescue; or a batch did
             // not wait for somebody who holds the row.
-            return Array.isReadonlyArrayNonEmpty(attempts)
-              ? settle(operation, attempts, key, now)
+            return Array.isReadonlyArrayNonEmpty(later)
+              ? settle(operation, later, key, now)
               : failed(operation, new Error("The row was not written"))
           })
     )
@@ -325,12 +316,19 @@ interface Numbered {
   readonly position: number
 }
 
-/** The rows of each parameter. */
-const sorted = <Row extends Numbered>(rows: ReadonlyArray<Row>, parameters: ReadonlyArray<unknown>) => {
-  const sorted = parameters.map((): Array<Row> => [])
-  for (const row of rows) sorted[row.position - 1]?.push(row)
-  return sorted
-}
+/** Runs a statement with rows of parameters, and sorts its rows by the parameters that they belong to. */
+const several = <In, Row extends Numbered = Numbered>(
+  run: ReturnType<typeof runner>,
+  operation: StoreFailed["operation"],
+  text: string,
+  parameters: (inputs: ReadonlyArray<In>, now: number) => Columns
+) =>
+(inputs: ReadonlyArray<In>, now: number): Effect.Effect<ReadonlyArray<ReadonlyArray<Row>>, SessionError> =>
+  Effect.map(run<Row>(operation, text, parameters(inputs, now), never), (rows) => {
+    const sorted = inputs.map((): Array<Row> => [])
+    for (const row of rows) sorted[row.position - 1]?.push(row)
+    return sorted
+  })
 
 const entryColumns = ({ index }: Version): Columns => [
   index.map(({ audience }) => audience),
