@@ -24,7 +24,7 @@ import {
   start
 } from "../src/testing/checks/sessions.ts"
 import { catches } from "./utils/catches.ts"
-import { connect, countingStream, Database, layerClient, layerDatabase } from "./utils/postgres.ts"
+import { connect, countingStream, Database, layerClient, layerDatabase, untilWaiting } from "./utils/postgres.ts"
 
 const tables = names("session")
 const texts = statements(tables)
@@ -215,6 +215,28 @@ layer(layerStore, { excludeTestServices: true })("operations on many sessions at
           yield* load(port, number === 7 ? key : versions[number]!.key),
           number === 7 ? current(handle, { data }, true) : current(handle, versions[number]!, false)
         )
+      }
+    }))
+
+  it.effect("fail together where nobody knows whether they were carried out", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const port = portOf(yield* connect({ applicationName: "ended", maxConnections: 4 }))
+      const sessions = yield* Effect.forEach(Array.from({ length: 8 }), () => create(port))
+      const saves = sessions.map(({ key }) => Effect.flip(port.supersede(key, newVersion(), randomBytes(126), start)))
+      const holder = yield* connect({ maxConnections: 1 })
+      yield* holder.withTransaction(
+        Effect.gen(function*() {
+          yield* holder.unsafe(`LOCK TABLE ${tables.superseded}`)
+          const failures = yield* Effect.forkChild(atOnce(saves))
+          yield* untilWaiting(sql, 2)
+          yield* sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ended'`
+          // Nothing is tried again, or it would wait for the table.
+          for (const { reason } of yield* Fiber.join(failures)) assert.instanceOf(reason, StoreFailed)
+        })
+      )
+      for (const session of sessions) {
+        assert.deepStrictEqual(yield* load(port, session.key), current(session.handle, session, true))
       }
     }))
 

@@ -2,7 +2,7 @@
  * The port over Postgres: one statement and one round trip per operation, or for all
  * of a kind that begin at once, and a second one where somebody else was quicker.
  */
-import { Array, Context, Effect, References, Schedule, Tracer } from "effect"
+import { Array, Context, Effect, Predicate, References, Schedule, Tracer } from "effect"
 import { SqlError } from "effect/sql"
 import type { SqlClient } from "effect/sql"
 import { SessionError, StoreFailed } from "../SessionError.ts"
@@ -55,10 +55,17 @@ const neverHappened = ({ reason }: SqlError.SqlError): boolean =>
 export const harmless = (error: SqlError.SqlError): boolean =>
   neverHappened(error) || error.reason._tag === "ConnectionError"
 
-/** Whether each write of a batch may be done alone after the batch has failed: where it certainly wrote nothing. */
+/**
+ * Whether each write of a batch may be done alone after the batch has failed: where Postgres says that it wrote nothing. An
+ * error ends a transaction; what ends the connection, too, may come when it is committed.
+ */
 const wroteNothing = ({ reason }: SessionError): boolean =>
   reason._tag === "StoreFailed" && SqlError.isSqlError(reason.cause) &&
-  (neverHappened(reason.cause) || reason.cause.reason._tag !== "ConnectionError")
+  (neverHappened(reason.cause) || severity(reason.cause.reason.cause) === "ERROR")
+
+/** As the protocol names it, whatever language the server speaks. */
+const severity = (cause: unknown): unknown =>
+  Predicate.hasProperty(cause, "severityUnlocalized") ? cause.severityUnlocalized : undefined
 
 const never = () => false
 
@@ -219,7 +226,7 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
         )
       }
       const replacement = { old, version, successor }
-      const alone = replaceAlone(replacement, now)
+      const alone = Effect.suspend(() => replaceAlone(replacement, now))
       return settle(
         "supersede",
         version.remember === undefined ? attempts(batches.replace(replacement, now), alone) : attempts(alone),
@@ -244,7 +251,12 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
 
     touch: (key, touch, now) => {
       const touched = { key, ...touch }
-      return settle("touch", attempts(batches.touch(touched, now), touchAlone(touched, now)), key, now)
+      return settle(
+        "touch",
+        attempts(batches.touch(touched, now), Effect.suspend(() => touchAlone(touched, now))),
+        key,
+        now
+      )
     },
 
     revoke: (handle) =>
