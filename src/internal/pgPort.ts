@@ -140,8 +140,8 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
   const read = runner(reads)
   const text = statements(names)
 
-  const load = (operation: "load" | "loadRemember"): Port["load"] => (key, now) =>
-    Effect.map(read<LoadedRow>(operation, text[operation], [key, now], harmless), toRow)
+  const loadAlone = (operation: "load" | "loadRemember") => (key: Uint8Array, now: number) =>
+    read<LoadedRow>(operation, text[operation], [key, now], harmless)
 
   const replaceAlone = (replacement: Replacement, now: number) =>
     run("supersede", text.replace, replaceParameters(replacement, now))
@@ -156,7 +156,7 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
   const batches = {
     load: batched({
       all: several<Uint8Array, LoadedRow & Numbered>(read, "load", text.loadAll, (keys, now) => [keys, now]),
-      alone: (key, now) => read<LoadedRow>("load", text.load, [key, now], harmless),
+      alone: loadAlone("load"),
       isRepeatable: () => true
     }),
     replace: batched({
@@ -170,6 +170,9 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
       isRepeatable: wroteNothing
     })
   }
+
+  const load: Port["load"] = (key, now) => Effect.map(batches.load(key, now), toRow)
+  const loadRemember: Port["load"] = (key, now) => Effect.map(loadAlone("loadRemember")(key, now), toRow)
 
   /**
    * Where no row was written: what stands there instead. A second statement, because
@@ -186,7 +189,7 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
       (rows) =>
         rows.length > 0 ?
           Effect.succeed(done) :
-          Effect.flatMap(load(operation === "rescue" ? "loadRemember" : "load")(key, now), (row) => {
+          Effect.flatMap((operation === "rescue" ? loadRemember : load)(key, now), (row) => {
             if (row?._tag !== "Current") return Effect.succeed(row ?? gone)
             // Somebody whose clock is behind touched what had just expired, or a save came before a rescue; or a batch did
             // not wait for somebody who holds the row.
@@ -197,9 +200,9 @@ export const make = (client: SqlClient.SqlClient, reads: SqlClient.SqlClient, na
     )
 
   return {
-    load: (key, now) => Effect.map(batches.load(key, now), toRow),
+    load,
 
-    loadRemember: load("loadRemember"),
+    loadRemember,
 
     create: (version, now) =>
       Effect.map(

@@ -209,9 +209,7 @@ WITH done AS (
     ${remembered("remember_deadline", "$10::bigint")}
   WHERE key = $1::bytea AND key <> $2::bytea AND coalesce(remember_key <> $8::bytea, true) AND deadline >= $5::bigint
   RETURNING handle
-), chain AS (
-  ${chain}
-), remembered AS (
+), ${chain}, remembered AS (
   INSERT INTO ${superseded} (key, handle, successor, remember)
   SELECT $11::bytea, handle, $12::bytea, true FROM done JOIN ${sessions} USING (handle) WHERE remember_key = $11::bytea
 ), ${reindexed(entries)}
@@ -230,20 +228,18 @@ WITH done AS (
   WHERE remember_key = $1::bytea AND key = (SELECT key FROM ${sessions} WHERE remember_key = $1::bytea)
   AND key <> $2::bytea AND remember_key <> $8::bytea AND remember_deadline >= $5::bigint
   RETURNING handle
-), chain AS (
-  ${chain}
-), ${reindexed(entries)}
+), ${chain}, ${reindexed(entries)}
 SELECT 1 FROM done`
 
-  // Where somebody has seen a version for the first time.
-  const noted = (now: string) =>
+  // Where somebody has seen a version for the first time; no grace is NULL, or -1 where it comes in an array.
+  const noted = (now: string, grace: string) =>
     `noted AS (
-  UPDATE ${superseded} AS waiting SET grace_ends = ${now} + grace
-  FROM done WHERE grace >= 0 AND waiting.handle = done.handle AND grace_ends IS NULL
+  UPDATE ${superseded} AS waiting SET grace_ends = ${now} + ${grace}
+  FROM done WHERE ${grace} >= 0 AND waiting.handle = done.handle AND grace_ends IS NULL
 )`
 
   /** What a renewal leaves of all that came before it: nothing. */
-  const forgotten = `DELETE FROM ${superseded} WHERE handle IN (SELECT handle FROM done)`
+  const forgotten = `chain AS (DELETE FROM ${superseded} WHERE handle IN (SELECT handle FROM done))`
 
   // $1 key, $2 now, $3 deadline or NULL
   const touch = (seen: string) => `
@@ -316,11 +312,9 @@ SELECT 1 FROM made`,
     // $13 successor, $14 seconds of grace or NULL. What is inserted here is not seen by the update, and waits.
     replace: version(
       false,
-      `INSERT INTO ${superseded} (key, handle, successor, remember)
-  SELECT $1::bytea, handle, $13::bytea, false FROM done
-), noted AS (
-  UPDATE ${superseded} SET grace_ends = $5::bigint + $14::bigint
-  WHERE $14::bigint IS NOT NULL AND handle IN (SELECT handle FROM done) AND grace_ends IS NULL`
+      `chain AS (
+  INSERT INTO ${superseded} (key, handle, successor, remember) SELECT $1::bytea, handle, $13::bytea, false FROM done
+), ${noted("$5::bigint", "$14::bigint")}`
     ),
 
     // $1 old keys, $2 keys, $3 data, $4 deadlines, $5 now, $6 successors, $7 seconds of grace or -1
@@ -343,7 +337,7 @@ WITH ${
   RETURNING session.handle, position, held.key AS old, successor, grace
 ), chain AS (
   INSERT INTO ${superseded} (key, handle, successor, remember) SELECT old, handle, successor, false FROM done
-), ${noted("$5::bigint")}, ${
+), ${noted("$5::bigint", "grace")}, ${
       reindexed(
         "unnest($8::text[], $9::text[], $10::bigint[]) AS entry (audience, subject, position) JOIN done USING (position)"
       )
@@ -355,7 +349,9 @@ SELECT position::int FROM done`,
     // $12 successor
     rescue: rescue(
       false,
-      `INSERT INTO ${superseded} (key, handle, successor, remember) SELECT $1::bytea, handle, $12::bytea, true FROM done`
+      `chain AS (
+  INSERT INTO ${superseded} (key, handle, successor, remember) SELECT $1::bytea, handle, $12::bytea, true FROM done
+)`
     ),
 
     rescueAndRenew: rescue(true, forgotten),
@@ -364,10 +360,7 @@ SELECT position::int FROM done`,
 
     // $4 seconds of grace
     see: `
-WITH done AS (${touch(", seen = true")}), chain AS (
-  UPDATE ${superseded} SET grace_ends = $2::bigint + $4::bigint
-  WHERE handle IN (SELECT handle FROM done) AND grace_ends IS NULL
-)
+WITH done AS (${touch(", seen = true")}), ${noted("$2::bigint", "$4::bigint")}
 SELECT 1 FROM done`,
 
     // $1 keys, $2 now, $3 deadlines or -1, $4 seconds of grace or -1. As `replaceAll`, but several of one session are one.
@@ -385,7 +378,7 @@ WITH ${
     deadline = CASE WHEN until < 0 THEN deadline ELSE until END
   FROM touched WHERE session.handle = touched.handle AND session.key = touched.key
   RETURNING session.handle, grace
-), ${noted("$2::bigint")}
+), ${noted("$2::bigint", "grace")}
 SELECT position::int FROM held JOIN done USING (handle)`,
 
     revoke: ending(`ended AS (DELETE FROM ${sessions} WHERE handle = $1::uuid RETURNING handle)`),
